@@ -1,0 +1,53 @@
+# Everything here needs only git, make and Python >= 3.11: the tools live in .venv, pinned by requirements.lock.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+STAMP := .venv/installed
+# DVC starts the stages through a shell: the environment's own programs come first.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export MLFLOW_DISABLE_TELEMETRY ?= true
+export DVC_NO_ANALYTICS ?= true
+
+.PHONY: help install repro test lint types bench lock clean
+.DEFAULT_GOAL := help
+
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+install: $(STAMP)  ## the environment in .venv, from requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is older than Python 3.11: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+repro: install  ## run the suite in params.yaml and print its table
+	$(BIN)/dvc repro
+	$(BIN)/cimbench show
+
+test: install  ## unit, contract, pipeline and tracking tests
+	$(BIN)/python -m pytest
+
+lint: install  ## style, by ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install  ## types, by mypy --strict, over the import name cimbench
+	rm -rf build/types && mkdir -p build/types/cimbench
+	for room in datasets methods benchmarks; do ln -s ../../../$$room build/types/cimbench/$$room; done
+	cd build/types && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml -p cimbench
+
+bench: install  ## throughput benchmarks of this machine
+	$(BIN)/python -m pytest benchmarks/throughput --benchmark-only --benchmark-columns=median,iqr,ops,rounds
+
+lock: install  ## resolve requirements.lock anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
+		--custom-compile-command "make lock" --no-emit-index-url --constraint constraints.txt \
+		pyproject.toml -o requirements.lock
+
+clean:  ## remove the environment and build files (data/ and results/ stay)
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache

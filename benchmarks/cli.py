@@ -1,0 +1,188 @@
+"""The verbs: fetch, split, run, report, show, track, cells, export. What is computed is said in params.yaml alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cimbench.benchmarks.config import PARAMETERS_FILE, Cell, Suite, find_cell, load_suite
+from cimbench.benchmarks.progress import CellProgress, Listeners, bar
+from cimbench.datasets.arrays import write_json
+from cimbench.datasets.errors import InputError
+from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.split import make_split, save_split
+from cimbench.methods.optimisation import NonFiniteLossError
+
+
+def fetch(suite: Suite, _arguments: argparse.Namespace) -> str:
+    """Fetch and prepare the data set."""
+    prepare, parameters = suite.dataset.build_source()
+    with bar(f"preparing {suite.dataset.name}") as progress:
+        store: ImageStore = prepare(parameters, Path("data/archives"), progress)
+    store.save(suite.store)
+    return (
+        f"{suite.store}: {len(store)} images ({int(store.is_test.sum())} for testing) of {len(store.class_names)} "
+        f"classes, {suite.store.stat().st_size / 1e6:.1f} MB. Next: cimbench split"
+    )
+
+
+def split(suite: Suite, arguments: argparse.Namespace) -> str:
+    """Write which image is learnt and tested in which phase."""
+    store = ImageStore.load(suite.store)
+    seeds = [arguments.seed] if arguments.seed is not None else suite.matrix.seeds
+    for seed in seeds:
+        save_split(make_split(store, suite.protocol, seed), store, suite.split_path(seed))
+    return f"{', '.join(str(suite.split_path(seed)) for seed in seeds)}: the phases. Next: cimbench run"
+
+
+def run(suite: Suite, arguments: argparse.Namespace) -> str:
+    """Run one cell, or go on where it stopped."""
+    from cimbench.benchmarks.run import run_cell
+
+    cell = find_cell(suite, arguments.method, arguments.compressor, arguments.seed)
+    progress = CellProgress(cell.title)
+    try:
+        record = run_cell(cell, Listeners(progress, *_tracking(cell, arguments.no_tracking)))
+    finally:
+        progress.close()
+    seconds = sum(sum(phase.seconds.values()) for phase in record.phases)
+    return f"{cell.folder}: {len(record.phases)} phases in {seconds:.0f} s. Next: cimbench report"
+
+
+def _tracking(cell: Cell, off: bool) -> list[Any]:
+    """The tracker, unless it is switched off or MLflow is not installed here (the cell can be imported later)."""
+    if off:
+        return []
+    try:
+        from cimbench.benchmarks.tracking import Tracker, configure_logging
+    except ModuleNotFoundError as error:
+        print(f"not tracked: {error.name} is not installed; later: cimbench track", file=sys.stderr)
+        return []
+    configure_logging()
+    return [Tracker(cell.folder)]
+
+
+def _records(suite: Suite) -> tuple[list[Any], list[str]]:
+    from cimbench.benchmarks.record import load_records
+    from cimbench.benchmarks.report.tables import absent_cells
+
+    cells = list(suite.cells())
+    records = load_records([cell.folder for cell in cells])
+    if not records:
+        raise InputError(f"{suite.results}/cells: no cell of suite {suite.suite} is complete; run them with dvc repro")
+    return records, absent_cells([cell.name for cell in cells], records)
+
+
+def report(suite: Suite, _arguments: argparse.Namespace) -> str:
+    """Write the suite's tables and pictures from its records."""
+    from cimbench.benchmarks.report.plots import curve_figure, save_figure
+    from cimbench.benchmarks.report.tables import write_tables
+
+    records, absent = _records(suite)
+    paths = write_tables(suite.results / "tables", records, absent)
+    curve = suite.results / "plots" / "accuracy-over-phases.png"
+    save_figure(curve_figure(records), curve)
+    return f"{', '.join(map(str, [*paths, curve]))}: written. Next: cimbench show"
+
+
+def show(suite: Suite, _arguments: argparse.Namespace) -> str:
+    """Print the suite's table and where everything is."""
+    from cimbench.benchmarks.report.tables import caption, reading_table
+
+    records, absent = _records(suite)
+    table = reading_table(records)
+    print(f"\n{table.to_markdown(index=False, tablefmt='simple')}\n\n{caption(records)}")
+    if absent:
+        print(f"not run: {', '.join(absent)}")
+    return (
+        f"\ntable    {suite.results}/tables/comparison.md (also .csv, .tex)"
+        f"\npicture  {suite.results}/plots/accuracy-over-phases.png"
+        f"\ngallery  {suite.results}/cells/<cell>/gallery-phase-1.png: what the memory keeps"
+        "\nnext     mlflow ui: compare the runs in a browser; dvc exp run -S budget.exemplars_per_class=5: change a "
+        'parameter;\n         dvc exp run -S suite=food101-mini: another suite (README, "Another suite")'
+    )
+
+
+def track(suite: Suite, _arguments: argparse.Namespace) -> str:
+    """Import the suite's cells into MLflow; runs that are there already are left alone."""
+    from cimbench.benchmarks.record import FILE_NAME, load_record
+    from cimbench.benchmarks.tracking import Tracker, configure_logging, tracking_uri
+
+    configure_logging()
+    folders = [cell.folder for cell in suite.cells() if (cell.folder / FILE_NAME).is_file()]
+    with bar(f"importing {suite.suite}") as progress:
+        for number, folder in enumerate(folders):
+            Tracker(folder).log(load_record(folder))
+            progress(number + 1, len(folders))
+    return f"{len(folders)} cells of suite {suite.suite} are in {tracking_uri()}. Next: mlflow ui"
+
+
+def cells(suite: Suite, _arguments: argparse.Namespace) -> str:
+    """List the suite's cells and which are done."""
+    from cimbench.benchmarks.record import FILE_NAME, load_record
+
+    done = 0
+    for cell in suite.cells():
+        complete = (cell.folder / FILE_NAME).is_file() and load_record(cell.folder).complete
+        state = "done" if complete else "stopped halfway" if cell.checkpoint.is_file() else "not run"
+        done += complete
+        print(f"{cell.name}  {state}")
+    return f"{done} of {len(list(suite.cells()))} cells of suite {suite.suite} are done. Next: dvc repro"
+
+
+def export(suite: Suite, arguments: argparse.Namespace) -> str:
+    """Write the parameters as JSON, for a machine without a YAML reader."""
+    write_json(Path(arguments.file), asdict(suite))
+    return f"{arguments.file}: the parameters. There: cimbench --params {arguments.file} run ..."
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="cimbench", description=__doc__)
+    top.add_argument("--params", type=Path, default=PARAMETERS_FILE, help="parameter file (default: params.yaml)")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="verb")
+    for verb in (fetch, split, run, report, show, track, cells, export):
+        sub = verbs.add_parser(verb.__name__, help=verb.__doc__, description=verb.__doc__)
+        sub.set_defaults(action=verb)
+        if verb is run:
+            sub.add_argument("--method", required=True, help="a method of the registry, for instance replay")
+            sub.add_argument("--compressor", required=True, help="a compressor of the registry, for instance none")
+            sub.add_argument("--no-tracking", action="store_true", help="do not log to MLflow now")
+        if verb in (run, split):
+            sub.add_argument("--seed", type=int, required=verb is run, help="seed of class order and training")
+        if verb is export:
+            sub.add_argument("file", help="the JSON file to write")
+    return top
+
+
+def _prepare_process() -> None:
+    """Global switches, set once at the entry: deterministic kernels."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    torch.use_deterministic_algorithms(True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry of the console script; input errors are printed without a traceback and end with status 2."""
+    parsed = parser().parse_args(arguments)
+    _prepare_process()
+    try:
+        print(parsed.action(load_suite(parsed.params), parsed))
+    except (InputError, NonFiniteLossError) as error:
+        print(f"cimbench {parsed.verb}: {error}", file=sys.stderr)
+        return 2
+    except json.JSONDecodeError as error:
+        print(f"cimbench {parsed.verb}: {parsed.params}: is not valid JSON: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""After each phase: every head's answers on the test images of all classes seen, counted per group of classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cimbench.datasets.image_store import ImageStore
+from cimbench.methods.memory import ExemplarMemory
+from cimbench.methods.method import Method
+from cimbench.methods.nearest_mean import class_means, nearest_mean_scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Per head: right answers and right among five, per group; and the (classes, classes) confusion, rows true."""
+
+    correct: dict[str, list[int]]
+    correct_top5: dict[str, list[int]]
+    confusion: dict[str, Tensor]
+
+
+def evaluate(
+    method: Method, memory: ExemplarMemory, test: ImageStore, group_sizes: list[int], mirrored_means: bool
+) -> Evaluation:
+    """Score `test` (labels by arrival; `group_sizes` classes arrived in each phase so far) with every head.
+
+    The head "nme" (nearest mean of exemplars) is added where the memory holds exemplars.
+    """
+    side = method.setup.network.input_side
+    images = test.resized(side)
+    scores = method.scores(images)
+    if len(memory):
+        exemplars = memory.replay()
+        means = class_means(method.embed, exemplars.resized(side), exemplars.labels, sum(group_sizes), mirrored_means)
+        scores["nme"] = nearest_mean_scores(method.embed(images), means)
+    groups = torch.repeat_interleave(torch.arange(len(group_sizes)), torch.tensor(group_sizes))[test.labels]
+    results = {head: _counted(value.cpu(), test.labels, groups, len(group_sizes)) for head, value in scores.items()}
+    return Evaluation(
+        correct={head: result[0] for head, result in results.items()},
+        correct_top5={head: result[1] for head, result in results.items()},
+        confusion={head: result[2] for head, result in results.items()},
+    )
+
+
+def _counted(scores: Tensor, labels: Tensor, groups: Tensor, group_count: int) -> tuple[list[int], list[int], Tensor]:
+    classes = scores.shape[1]
+    best = scores.topk(min(5, classes), dim=1).indices
+    right = best[:, 0] == labels
+    among = (best == labels[:, None]).any(1)
+    confusion = torch.bincount(labels * classes + best[:, 0], minlength=classes**2).view(classes, classes)
+    return (
+        groups[right].bincount(minlength=group_count).tolist(),
+        groups[among].bincount(minlength=group_count).tolist(),
+        confusion,
+    )

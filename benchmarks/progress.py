@@ -1,0 +1,127 @@
+"""What a person sees while work goes on: bars where rich is installed and there is a terminal, else lines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cimbench.benchmarks.metrics import accuracy_per_phase
+from cimbench.benchmarks.record import Record
+from cimbench.datasets.fetch import Advance
+from cimbench.methods.optimisation import EpochReport
+
+_LINE_EVERY = 5.0  # seconds between lines where there is no terminal
+
+
+class Bar:
+    """One bar. Without a terminal (or without rich) it is a line every few seconds."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self._last_line = time.monotonic()
+        self._rich: Any = None
+        self._job: Any = None
+        if sys.stderr.isatty():
+            self._start_rich()
+
+    def _start_rich(self) -> None:
+        try:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        except ModuleNotFoundError:
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+        console = Console(stderr=True)
+        self._rich = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True)
+        self._job = self._rich.add_task(self.title, total=None)
+        self._rich.start()
+
+    def update(self, done: int, total: int, note: str = "") -> None:
+        """Show that `done` of `total` is done."""
+        if self._rich is not None:
+            self._rich.update(self._job, completed=done, total=total, description=f"{self.title} {note}".strip())
+        elif time.monotonic() - self._last_line > _LINE_EVERY:
+            self._last_line = time.monotonic()
+            print(f"{self.title} {note} {100 * done // max(1, total)} %", file=sys.stderr, flush=True)
+
+    def line(self, text: str) -> None:
+        """Print a line that stays, above the bar."""
+        if self._rich is not None:
+            self._rich.console.print(text, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._rich is not None:
+            self._rich.stop()
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Advance]:
+    """A progress function (done, total) for as long as the block runs."""
+    shown = Bar(title)
+    try:
+        yield lambda done, total: shown.update(done, total)
+    finally:
+        shown.close()
+
+
+class CellProgress:
+    """A listener that shows a cell's epochs as a bar and each phase as a line."""
+
+    def __init__(self, title: str) -> None:
+        self._bar = Bar(title)
+        self._phases = 1
+
+    def started(self, record: Record, resumed: int) -> None:
+        """Say where the cell goes on."""
+        self._phases = len(record.group_sizes)
+        if resumed:
+            self._bar.line(f"{self._bar.title}: going on after phase {resumed} of {self._phases}")
+
+    def epoch(self, report: EpochReport) -> None:
+        """Move the bar."""
+        done = report.phase * report.epochs + report.epoch + 1
+        note = (
+            f"phase {report.phase + 1}/{self._phases} epoch {report.epoch + 1}/{report.epochs} loss {report.loss:.3f}"
+        )
+        self._bar.update(done, self._phases * report.epochs, note)
+
+    def phase(self, record: Record) -> None:
+        """Print the phase's accuracy over all classes seen, per head, and the memory."""
+        last = record.phases[-1]
+        accuracy = {h: accuracy_per_phase(record.counts(h).correct, record.tested)[-1] for h in record.heads}
+        heads = ", ".join(f"{head} {100 * value:.1f} %" for head, value in accuracy.items())
+        held = sum(last.memory["exemplars"])
+        memory = f"; {held} exemplars in {last.memory['bytes_held'] / 1e3:.1f} kB" if held else ""
+        self._bar.line(f"{self._bar.title}: phase {len(record.phases)}/{self._phases} accuracy {heads}{memory}")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+
+class Listeners:
+    """Several listeners as one."""
+
+    def __init__(self, *listeners: Any) -> None:
+        self._listeners = listeners
+
+    def started(self, record: Record, resumed: int) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.started(record, resumed)
+
+    def epoch(self, report: EpochReport) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.epoch(report)
+
+    def phase(self, record: Record) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.phase(record)

@@ -1,0 +1,75 @@
+"""Where a number comes from: commit, source digest, versions, hardware."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+
+from cimbench.benchmarks.registry import COMPRESSORS, METHODS
+
+_ROOMS = Path(__file__).resolve().parent.parent
+# what decides a cell's numbers, as the deps of dvc.yaml's stage `run`; the images have a digest of their own
+_SOURCES = ("datasets/*.py", "methods/**/*.py", "benchmarks/run.py", "benchmarks/evaluate.py")
+
+
+def _own_file(entry: str) -> Path:
+    """The file of a registry entry."""
+    return _ROOMS / Path(*entry.split(":")[0].split(".")[1:]).with_suffix(".py")
+
+
+def source_digest(method: str, compressor: str) -> str:
+    """sha256 over the source files that can change a cell's numbers: other methods' and compressors' own are not."""
+    entries = {**METHODS, **COMPRESSORS}
+    others = {_own_file(entry) for name, entry in entries.items() if name not in (method, compressor)}
+    sha = hashlib.sha256()
+    for path in sorted({path for pattern in _SOURCES for path in _ROOMS.glob(pattern)} - others):
+        sha.update(path.relative_to(_ROOMS).as_posix().encode() + b"\0" + path.read_bytes())
+    return sha.hexdigest()
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=_ROOMS, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def provenance(device: torch.device, method: str, compressor: str) -> dict[str, Any]:
+    """Commit (None outside a repository), whether tracked files differ from it, versions, hardware, time of start."""
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "datasets", "methods", "benchmarks")
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "sources_changed": None if changed is None else bool(changed),
+        "source_digest": source_digest(method, compressor),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "numpy": np.__version__,
+        },
+        "hardware": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "platform": platform.platform(),
+        },
+    }

@@ -1,0 +1,91 @@
+"""A cell's record: raw counts, memory accounts, times and provenance, written after every phase as plain JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cimbench.benchmarks.metrics import Counts
+from cimbench.datasets.arrays import write_json
+from cimbench.datasets.errors import InputError
+
+FILE_NAME = "record.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseRecord:
+    """One phase: per head the right answers per group; losses per epoch; the memory's account; seconds by step."""
+
+    correct: dict[str, list[int]]
+    correct_top5: dict[str, list[int]]
+    losses: list[float]
+    memory: dict[str, Any]
+    seconds: dict[str, float]
+    model_bytes: int
+
+
+@dataclass(kw_only=True)
+class Record:
+    """Everything measured in one cell; a number in a table is recomputed from here."""
+
+    run_id: str
+    suite: str
+    cell: str
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+    data_digest: str
+    class_names: list[str]
+    group_sizes: list[int]
+    tested: list[int]
+    phases: list[PhaseRecord] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all phases are done."""
+        return len(self.phases) == len(self.group_sizes)
+
+    @property
+    def heads(self) -> list[str]:
+        """Heads that every phase was evaluated with."""
+        return list(self.phases[0].correct) if self.phases else []
+
+    def counts(self, head: str) -> Counts:
+        """One head's raw counts."""
+        return Counts(
+            correct=[phase.correct[head] for phase in self.phases],
+            correct_top5=[phase.correct_top5[head] for phase in self.phases],
+            tested=self.tested,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def save(self, folder: Path) -> None:
+        """Write the record into the cell's folder, atomically."""
+        write_json(folder / FILE_NAME, self.as_json())
+
+
+def record_from_json(content: dict[str, Any]) -> Record:
+    """The record that `as_json` described."""
+    return Record(**{**content, "phases": [PhaseRecord(**phase) for phase in content["phases"]]})
+
+
+def load_record(folder: Path) -> Record:
+    """Read a cell's record; InputError where it is absent or damaged."""
+    path = folder / FILE_NAME
+    try:
+        return record_from_json(json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise InputError(f"{path}: is not there; run the cell first (dvc repro)") from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is damaged or of another version ({error}); run the cell again") from error
+
+
+def load_records(folders: Sequence[Path]) -> list[Record]:
+    """The complete records among `folders`."""
+    found = [load_record(folder) for folder in folders if (folder / FILE_NAME).is_file()]
+    return [record for record in found if record.complete]

@@ -1,0 +1,39 @@
+"""What can be named in params.yaml: explicit tables, loaded only when used. A new entry is one line.
+
+Entries are "module:class:parameters" so that a cell imports its own method and no other: that is what lets DVC know
+that editing one method leaves the other cells' numbers alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from cimbench.datasets.errors import unknown_name
+
+METHODS = {
+    "finetune": "cimbench.methods.finetune:Finetune:FinetuneParameters",
+    "icarl": "cimbench.methods.icarl:ICaRL:ICaRLParameters",
+    "joint": "cimbench.methods.joint:Joint:JointParameters",
+    "replay": "cimbench.methods.replay:Replay:ReplayParameters",
+}
+
+COMPRESSORS = {
+    "class_activation": "cimbench.methods.compression.class_activation:ClassActivation:ClassActivationParameters",
+    "none": "cimbench.methods.compression.none:NoCompression:NoneParameters",
+}
+
+SOURCES = {
+    "cluttered_digits": "cimbench.datasets.sources.cluttered_digits:prepare:ClutteredDigitsParameters",
+    "food101": "cimbench.datasets.sources.food101:prepare:Food101Parameters",
+    "tiny_imagenet": "cimbench.datasets.sources.tiny_imagenet:prepare:TinyImageNetParameters",
+}
+
+
+def load(kind: str, table: dict[str, str], name: str) -> tuple[Any, type]:
+    """The entry's object and its parameter dataclass; InputError with the nearest name for an unknown one."""
+    if name not in table:
+        raise unknown_name(kind, name, table)
+    module, item, parameters = table[name].split(":")
+    loaded = import_module(module)
+    return getattr(loaded, item), getattr(loaded, parameters)

@@ -1,0 +1,79 @@
+"""Pictures of a suite: accuracy over phases, confusion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cimbench.benchmarks.metrics import accuracy_per_phase
+from cimbench.benchmarks.record import Record
+from cimbench.datasets.arrays import load_arrays, write_atomically
+
+# Okabe and Ito's colours, told apart by colour-blind readers too
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+# for each head the line's style; the first head of a list is drawn solid
+STYLES = ("-", "--", ":")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG, atomically."""
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
+
+
+def curve_figure(records: Sequence[Record]) -> Figure:
+    """Accuracy over all classes seen after each phase: one colour per method and compressor, one style per head.
+
+    Lines are means over seeds; the band spans the lowest to the highest seed.
+    """
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    axes = figure.subplots()
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(f"{record.config['method']['name']} + {record.config['compressor']['name']}", []).append(
+            record
+        )
+    for colour, (name, members) in zip(_cycle(COLOURS), groups.items(), strict=False):
+        for style, head in zip(_cycle(STYLES), members[0].heads, strict=False):
+            curves = [accuracy_per_phase(r.counts(head).correct, r.tested) for r in members]
+            curve = 100 * np.array(curves)
+            phases = np.arange(1, curve.shape[1] + 1)
+            axes.plot(phases, curve.mean(0), style, color=colour, marker="o", markersize=3, label=f"{name} ({head})")
+            if len(curve) > 1:
+                axes.fill_between(phases, curve.min(0), curve.max(0), color=colour, alpha=0.12, linewidth=0)
+    axes.set_xlabel("phase")
+    axes.set_ylabel("accuracy over all classes seen (%)")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_ylim(0, 100)
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8, frameon=False, loc="upper right")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure
+
+
+def _cycle(values: Sequence[str]) -> Iterator[str]:
+    while True:
+        yield from values
+
+
+def confusion_figure(folder: Path, record: Record) -> Iterator[tuple[str, Figure]]:
+    """Per head: true class against predicted class after the last phase, rows normalised, phases marked."""
+    arrays, _ = load_arrays(folder / "confusion.npz")
+    for head, counts in arrays.items():
+        share = counts / np.maximum(1, counts.sum(1, keepdims=True))
+        figure = Figure(figsize=(5.4, 4.6), layout="constrained")
+        axes = figure.subplots()
+        image = axes.imshow(share, cmap="viridis", vmin=0, vmax=1)
+        for edge in np.cumsum(record.group_sizes)[:-1] - 0.5:
+            axes.axhline(edge, color="white", linewidth=0.5)
+            axes.axvline(edge, color="white", linewidth=0.5)
+        if len(record.class_names) <= 30:
+            axes.set_xticks(range(len(record.class_names)), record.class_names, rotation=90, fontsize=6)
+            axes.set_yticks(range(len(record.class_names)), record.class_names, fontsize=6)
+        axes.set_xlabel("predicted class, in order of arrival")
+        axes.set_ylabel("true class")
+        figure.colorbar(image, label="share of the true class")
+        yield head, figure

@@ -1,0 +1,167 @@
+"""The comparison table: one row per method, compressor and head, recomputed from the records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cimbench.benchmarks.metrics import headline
+from cimbench.benchmarks.record import Record
+from cimbench.datasets.arrays import write_atomically
+
+UNIT_WORDS = {
+    "paper_units": "images (area fractions, as published)",
+    "raw_bytes": "bytes (uint8 pixels really held)",
+    "coded_bytes": "bytes (JPEG really held)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Mean and sample standard deviation over seeds (None for one seed)."""
+
+    mean: float
+    deviation: float | None
+
+    def text(self, digits: int = 1, scale: float = 1.0) -> str:
+        """For instance 51.3 +- 1.2."""
+        tail = "" if self.deviation is None else f" ± {scale * self.deviation:.{digits}f}"
+        return f"{scale * self.mean:.{digits}f}{tail}"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean and sample standard deviation."""
+    return Spread(mean=float(np.mean(values)), deviation=float(np.std(values, ddof=1)) if len(values) > 1 else None)
+
+
+def _groups(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        key = (record.config["method"]["name"], record.config["compressor"]["name"])
+        groups.setdefault(key, []).append(record)
+    return groups
+
+
+def numbers_table(records: Sequence[Record]) -> pd.DataFrame:
+    """Plain numbers, one row per method, compressor and head: means and deviations in percent, n seeds."""
+    rows = []
+    for (method, compressor), members in _groups(records).items():
+        for head in members[0].heads:
+            metrics = [headline(record.counts(head)) for record in members]
+            row: dict[str, object] = {"method": method, "compressor": compressor, "head": head, "seeds": len(members)}
+            for name in metrics[0]:
+                value = spread([100 * metric[name] for metric in metrics])
+                row |= {name: value.mean, f"{name}_sd": value.deviation}
+            last = [record.phases[-1].memory for record in members]
+            row |= {
+                "unit": last[0]["unit"],
+                "budget": last[0]["budget"],
+                "spent": float(np.mean([account["spent"] for account in last])),
+                "bytes_held": float(np.mean([account["bytes_held"] for account in last])),
+                "exemplars": float(np.mean([sum(account["exemplars"]) for account in last])),
+                "model_bytes": float(np.mean([record.phases[-1].model_bytes for record in members])),
+                "seconds": float(np.mean([_seconds(record) for record in members])),
+            }
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _seconds(record: Record) -> float:
+    return sum(sum(phase.seconds.values()) for phase in record.phases)
+
+
+def reading_table(records: Sequence[Record]) -> pd.DataFrame:
+    """The same for people: accuracies as mean ± deviation, sizes in kB."""
+    rows = []
+    for (method, compressor), members in _groups(records).items():
+        last = [record.phases[-1].memory for record in members]
+        classes = len(members[0].class_names)
+        without_memory = not any(sum(account["exemplars"]) for account in last)
+        for head in members[0].heads:
+            metrics = [headline(record.counts(head)) for record in members]
+            rows.append(
+                {
+                    "method": method,
+                    "compressor": compressor,
+                    "head": head,
+                    "average accuracy (%)": spread([m["average_accuracy"] for m in metrics]).text(1, 100),
+                    "last accuracy (%)": spread([m["last_accuracy"] for m in metrics]).text(1, 100),
+                    "forgetting (%)": spread([m["forgetting"] for m in metrics]).text(1, 100),
+                    "budget": "none" if without_memory else _amount(last[0]["budget"], last[0]["unit"]),
+                    "spent": "none" if without_memory else _amount(_mean(last, "spent"), last[0]["unit"]),
+                    "bytes held (kB)": f"{_mean(last, 'bytes_held') / 1e3:.1f}",
+                    "exemplars": spread([float(sum(a["exemplars"])) for a in last]).text(1),
+                    "per class": f"{np.mean([sum(a['exemplars']) for a in last]) / classes:.1f}",
+                    "model (kB)": f"{np.mean([r.phases[-1].model_bytes for r in members]) / 1e3:.0f}",
+                    "time (s)": f"{np.mean([_seconds(r) for r in members]):.0f}",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _mean(accounts: Sequence[dict[str, float]], name: str) -> float:
+    return float(np.mean([account[name] for account in accounts]))
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{value:.1f} images" if unit == "paper_units" else f"{value / 1e3:.1f} kB"
+
+
+def caption(records: Sequence[Record]) -> str:
+    """What the table is about: data, protocol, budget, network, seeds, hardware."""
+    first = records[0]
+    config, origin = first.config, first.provenance
+    protocol, budget, network = config["protocol"], config["budget"], config["network"]
+    seeds = sorted({record.config["seed"] for record in records})
+    devices = sorted({_hardware(record) for record in records})
+    commits = sorted({_commit(record) for record in records})
+    return (
+        f"Suite {first.suite}: {config['dataset']['name']}, {len(first.class_names)} classes, "
+        f"{protocol['name'].upper()}, {len(first.group_sizes)} phases. Budget: {budget['exemplars_per_class']:g} "
+        f"uncompressed exemplars a class ({budget['sharing'].replace('_', ' ')}), counted in "
+        f"{UNIT_WORDS[budget['unit']]}. Network: {network['architecture']}, width {network['width']}, "
+        f"{network['input_side']} px. Mean ± sample standard deviation over {len(seeds)} seeds "
+        f"({', '.join(map(str, seeds))}). {'; '.join(devices)}; torch {origin['versions']['torch']}; "
+        f"commit {', '.join(commits)}."
+    )
+
+
+def _hardware(record: Record) -> str:
+    hardware = record.provenance["hardware"]
+    return (
+        f"{hardware['processor']}, {hardware['threads']} threads" if hardware["device"] == "cpu" else hardware["device"]
+    )
+
+
+def _commit(record: Record) -> str:
+    origin = record.provenance
+    return f"{(origin['commit'] or 'unknown')[:10]}{' with changes' if origin['sources_changed'] else ''}"
+
+
+def absent_cells(expected: Sequence[str], records: Sequence[Record]) -> list[str]:
+    """Names of cells that have no complete record."""
+    present = {record.cell for record in records}
+    return [name for name in expected if name not in present]
+
+
+def write_tables(folder: Path, records: Sequence[Record], absent: Sequence[str]) -> list[Path]:
+    """comparison.md (for people), .csv (numbers) and .tex; cells that are missing are named with the reason."""
+    reading, text = reading_table(records), caption(records)
+    note = f"\nNot run: {', '.join(absent)}.\n" if absent else ""
+    markdown = f"{text}\n\n{reading.to_markdown(index=False, tablefmt='github')}\n{note}"
+    latex = f"% {text}\n{reading.to_markdown(index=False, tablefmt='latex_booktabs')}\n"
+    contents = {
+        "comparison.md": markdown,
+        "comparison.csv": numbers_table(records).to_csv(index=False, float_format="%.6g"),
+        "comparison.tex": latex.replace("±", "$\\pm$"),
+    }
+    paths = []
+    for name, content in contents.items():
+        path = folder / name
+        write_atomically(path, lambda file, content=content: file.write(content.encode()))  # type: ignore[misc]
+        paths.append(path)
+    return paths

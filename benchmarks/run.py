@@ -1,0 +1,196 @@
+"""One cell: the loop of phases. Needs torch alone: no tracking, no DVC, no plotting."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from cimbench.benchmarks.checkpoint import load_checkpoint, save_checkpoint
+from cimbench.benchmarks.config import Cell, resolve_device
+from cimbench.benchmarks.evaluate import Evaluation, evaluate
+from cimbench.benchmarks.gallery import write_gallery
+from cimbench.benchmarks.provenance import provenance
+from cimbench.benchmarks.record import PhaseRecord, Record
+from cimbench.datasets.arrays import save_arrays
+from cimbench.datasets.image_store import ImageStore, concatenate
+from cimbench.datasets.randomness import generator
+from cimbench.datasets.split import load_split
+from cimbench.datasets.stream import ClassStream, Phase
+from cimbench.methods.budget import Budget, mean_plain_cost
+from cimbench.methods.memory import ExemplarMemory
+from cimbench.methods.method import Method, Setup
+from cimbench.methods.optimisation import EpochReport, Task
+
+
+class Listener(Protocol):
+    """Who is told how a cell goes: progress bars and tracking."""
+
+    def started(self, record: Record, resumed: int) -> None:
+        """The cell begins, with `resumed` phases already done."""
+
+    def epoch(self, report: EpochReport) -> None:
+        """An epoch is done."""
+
+    def phase(self, record: Record) -> None:
+        """A phase is done and on the disk."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """A cell's parts, built and ready."""
+
+    cell: Cell
+    stream: ClassStream
+    method: Method
+    memory: ExemplarMemory
+    device: torch.device
+
+
+def run_cell(cell: Cell, listener: Listener) -> Record:
+    """Run a cell, or go on from its checkpoint; results are in cell.folder after every phase."""
+    bench = build(cell)
+    record = resume(bench, new_record(bench))
+    listener.started(record, len(record.phases))
+    for phase in map(bench.stream.phase, range(len(record.phases), len(bench.stream))):
+        seconds: dict[str, float] = {}
+        losses: list[float] = []
+        with clock(seconds, "learn", bench.device):
+            bench.method.learn(task(bench, phase, losses, listener))
+        with clock(seconds, "remember", bench.device):
+            if bench.method.uses_memory:
+                bench.memory.remember(phase, bench.method.network, generator(cell.seed, "selection", phase.index))
+        account = bench.memory.audit(phase.total_classes)
+        with clock(seconds, "evaluate", bench.device):
+            evaluation = evaluate_phase(bench, phase)
+        record.phases.append(
+            PhaseRecord(
+                correct=evaluation.correct,
+                correct_top5=evaluation.correct_top5,
+                losses=losses,
+                memory=account.as_json(),
+                seconds=seconds,
+                model_bytes=sum(value.nbytes for value in bench.method.state_dict().values()),
+            )
+        )
+        keep(bench, phase, record, evaluation)
+        listener.phase(record)
+    cell.checkpoint.unlink(missing_ok=True)
+    return record
+
+
+def build(cell: Cell) -> Bench:
+    """Load the data and the phases, construct method, compressor and memory."""
+    suite = cell.suite
+    device = resolve_device(suite.device)
+    store = ImageStore.load(suite.store)
+    stream = ClassStream(store, load_split(suite.split_path(cell.seed), store))
+    setup = Setup(
+        network=suite.network, training=suite.training, augmentation=suite.augment, seed=cell.seed, device=device
+    )
+    method_class, method_parameters = cell.build_method_parameters()
+    compressor_class, compressor_parameters = cell.build_compressor_parameters()
+    method: Method = method_class(setup, method_parameters)
+    training_images = stream.train_so_far(len(stream) - 1)
+    budget = Budget(
+        parameters=suite.budget,
+        plain_cost=mean_plain_cost(training_images, suite.budget),
+        classes=len(store.class_names),
+    )
+
+    def embed(images: ImageStore) -> torch.Tensor:
+        return method.embed(images.resized(suite.network.input_side)).cpu()
+
+    memory = ExemplarMemory(budget, compressor_class(compressor_parameters), suite.memory.selection, embed)
+    return Bench(cell=cell, stream=stream, method=method, memory=memory, device=device)
+
+
+def new_record(bench: Bench) -> Record:
+    """An empty record that carries the cell's identity: configuration, data, split and sources."""
+    cell = bench.cell
+    config, origin = cell.resolved(), provenance(bench.device, cell.method, cell.compressor)
+    split = bench.stream.split
+    identity = json.dumps([config, split.digest, origin["source_digest"]], sort_keys=True)
+    return Record(
+        run_id=hashlib.sha256(identity.encode()).hexdigest()[:16],
+        suite=cell.suite.suite,
+        cell=cell.name,
+        config=config,
+        provenance=origin,
+        data_digest=split.data_digest,
+        class_names=list(bench.stream.store.class_names),
+        group_sizes=bench.stream.group_sizes,
+        tested=[len(phase.test) for phase in split.phases],
+    )
+
+
+def resume(bench: Bench, fresh: Record) -> Record:
+    """The record to go on with, method and memory brought to its state; without a checkpoint the folder is emptied."""
+    found = load_checkpoint(bench.cell.checkpoint, fresh)
+    if found is None:
+        shutil.rmtree(bench.cell.folder, ignore_errors=True)
+        return fresh
+    states, record = found
+    bench.method.load_state_dict(states["method"])
+    bench.memory.load_state_dict(states["memory"])
+    return record
+
+
+def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener) -> Task:
+    """The phase's images and the replayed exemplars, on the device; losses are collected as epochs end."""
+    side = bench.cell.suite.network.input_side
+    pool = bench.stream.train_so_far(phase.index) if bench.method.sees_all_data else phase.train
+    if len(bench.memory):
+        pool = concatenate([pool, bench.memory.replay()])
+
+    def on_epoch(report: EpochReport) -> None:
+        losses.append(report.loss)
+        listener.epoch(report)
+
+    return Task(
+        phase=phase.index,
+        old_classes=phase.old_classes,
+        total_classes=phase.total_classes,
+        images=pool.resized(side).to(bench.device),
+        labels=pool.labels.to(bench.device),
+        on_epoch=on_epoch,
+    )
+
+
+def evaluate_phase(bench: Bench, phase: Phase) -> Evaluation:
+    """All heads on the test images of all classes seen."""
+    groups = bench.stream.group_sizes[: phase.index + 1]
+    mirrored = bench.cell.suite.memory.mirrored_means
+    return evaluate(bench.method, bench.memory, bench.stream.test_so_far(phase.index), groups, mirrored)
+
+
+def keep(bench: Bench, phase: Phase, record: Record, evaluation: Evaluation) -> None:
+    """Write the phase's results, then the checkpoint: what a checkpoint says is done is on the disk."""
+    folder = bench.cell.folder
+    write_gallery(folder / f"gallery-phase-{phase.index + 1}.png", phase, bench.memory)
+    if record.complete:
+        confusion = {head: matrix.numpy() for head, matrix in evaluation.confusion.items()}
+        save_arrays(folder / "confusion.npz", confusion, {"rows": "true class", "columns": "predicted class"})
+    record.save(folder)
+    states: dict[str, dict[str, torch.Tensor]] = {
+        "method": bench.method.state_dict(),
+        "memory": bench.memory.state_dict(),
+    }
+    save_checkpoint(bench.cell.checkpoint, states, record)
+
+
+@contextmanager
+def clock(seconds: dict[str, float], step: str, device: torch.device) -> Iterator[None]:
+    """Note the step's wall time; on a GPU only after it has finished its work."""
+    start = time.perf_counter()
+    yield
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    seconds[step] = time.perf_counter() - start

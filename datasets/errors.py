@@ -1,0 +1,36 @@
+"""Errors made by input, not by the program: they name the file or parameter, its value and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used; the message says what, and what to do. Printed without a traceback."""
+
+
+def nearest_name(value: str, known: Iterable[str]) -> str:
+    """One sentence that suggests the nearest known name and lists all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
+    suggestion = f"did you mean '{close[0]}'? " if close else ""
+    return f"{suggestion}known: {', '.join(names)}"
+
+
+def unknown_name(kind: str, value: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is in no registry."""
+    return InputError(f"{kind} '{value}' is not known; {nearest_name(value, known)}")
+
+
+def check_choice(parameter: str, value: str, known: Iterable[str]) -> None:
+    """Raise InputError unless `value` is one of `known`."""
+    names = tuple(known)
+    if value not in names:
+        raise InputError(f"{parameter} is '{value}'; {nearest_name(str(value), names)}")
+
+
+def check_at_least(parameter: str, value: float, least: float) -> None:
+    """Raise InputError unless `value` >= `least` (NaN fails)."""
+    if not value >= least:
+        raise InputError(f"{parameter} is {value}; give {least:g} or more")

@@ -1,0 +1,198 @@
+"""Archives from mirrors or local paths: resumed after a cut, verified, and never unpacked outside their folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import fsspec
+import fsspec.core
+
+from cimbench.datasets.errors import InputError, check_choice
+
+Advance = Callable[[int, int], None]  # bytes done, bytes in all
+_CHUNK = 1 << 20
+
+
+def no_progress(_done: int, _total: int) -> None:
+    """For callers that show nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveParameters:
+    """Where an archive comes from: mirrors in order (addresses or paths; $CIMBENCH_SHARED is filled in), checksum.
+
+    checksum is "md5:..." or "sha256:...", or empty to accept any content.
+    """
+
+    mirrors: tuple[str, ...]
+    checksum: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.mirrors:
+            raise InputError("dataset.archive.mirrors is empty; give at least one address or path")
+        if self.checksum:
+            check_choice("dataset.archive.checksum's algorithm", self.checksum.partition(":")[0], ("md5", "sha256"))
+
+
+def expanded(address: str) -> str:
+    """`address` with $CIMBENCH_SHARED (default ../shared) and other environment variables filled in."""
+    shared = os.environ.get("CIMBENCH_SHARED", "../shared")
+    return os.path.expandvars(address.replace("$CIMBENCH_SHARED", shared))
+
+
+def fetch_archive(archive: ArchiveParameters, folder: Path, progress: Advance = no_progress) -> Path:
+    """The verified archive as a local file: the user's own where a path was given, else downloaded into `folder`.
+
+    Mirrors are tried in order; a partial download is continued. Raises InputError when all fail or on a wrong checksum.
+    """
+    failures: list[str] = []
+    for mirror in map(expanded, archive.mirrors):
+        local = Path(mirror.removeprefix("file://"))
+        if "://" not in mirror.removeprefix("file://"):
+            if local.is_file():
+                verify_checksum(local, archive.checksum)
+                return local
+            failures.append(f"  {mirror}: no such file")
+            continue
+        target = folder / PurePosixPath(mirror).name
+        if target.is_file():
+            verify_checksum(target, archive.checksum)
+            return target
+        try:
+            _download(mirror, target, progress)
+        except (OSError, ValueError) as error:
+            failures.append(f"  {mirror}: {type(error).__name__}: {error}")
+            continue
+        _accept(target, archive.checksum)
+        return target
+    lines = "\n".join(failures)
+    raise InputError(
+        f"dataset.archive: no mirror could be read; what has come so far stays in {folder} and is continued:\n{lines}\n"
+        "check the network, or put the archive on this machine and name its path in dataset.archive.mirrors"
+    )
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(target.name + ".partial")
+
+
+def _download(url: str, target: Path, progress: Advance) -> None:
+    """Append what is missing of `url` to the partial file beside `target`."""
+    filesystem, path = fsspec.core.url_to_fs(url)
+    total = int(filesystem.info(path)["size"])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = _partial(target)
+    have = partial.stat().st_size if partial.is_file() else 0
+    if have > total:
+        partial.unlink()
+        have = 0
+    check_disk_space(target.parent, total - have)
+    with (
+        filesystem.open(path, "rb", block_size=4 * _CHUNK, cache_type="readahead") as source,
+        partial.open("ab") as sink,
+    ):
+        source.seek(have)
+        while have < total:
+            chunk = source.read(min(_CHUNK, total - have))
+            if not chunk:
+                raise OSError(f"the connection ended after {have} of {total} bytes")
+            sink.write(chunk)
+            have += len(chunk)
+            progress(have, total)
+        sink.flush()
+        os.fsync(sink.fileno())
+
+
+def _accept(target: Path, checksum: str) -> None:
+    """Rename the verified partial file to `target`; a wrong one is kept aside for a look."""
+    partial = _partial(target)
+    try:
+        verify_checksum(partial, checksum)
+    except InputError as error:
+        kept = target.with_name(target.name + ".wrong-checksum")
+        partial.replace(kept)
+        raise InputError(f"{error}; the file is kept as {kept}") from None
+    partial.replace(target)
+
+
+def verify_checksum(path: Path, checksum: str) -> None:
+    """Raise InputError unless the file has the declared md5 or sha256 (an empty declaration accepts all)."""
+    if not checksum:
+        return
+    algorithm, _, expected = checksum.partition(":")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, algorithm).hexdigest()
+    if found != expected.lower():
+        raise InputError(
+            f"{path}: {algorithm} is {found}, dataset.archive.checksum says {expected}; "
+            "the file is damaged or another version: fetch it again, or correct the checksum"
+        )
+
+
+def check_disk_space(folder: Path, needed: int) -> None:
+    """Raise InputError when fewer than `needed` bytes are free where `folder` is."""
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise InputError(
+            f"{folder}: {needed / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free; make room, "
+            "or let data/ be a link to a larger disk"
+        )
+
+
+def _is_hostile(name: str) -> bool:
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts or ":" in path.parts[:1]
+
+
+def archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of every regular file of a tar (any compression) or zip, in the archive's order.
+
+    Nothing is written to the disk. Raises InputError for a damaged or truncated archive, and for one with members
+    that point outside the folder it would be unpacked into (absolute, "..", links): such an archive is refused whole.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            yield from _zip_files(path)
+        else:
+            yield from _tar_files(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: is not there; check dataset.archive.mirrors") from None
+    except (EOFError, tarfile.TarError, zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"{path}: is truncated or damaged ({error}); fetch the archive again") from error
+
+
+def _refuse_hostile(path: Path, hostile: Sequence[str]) -> None:
+    if hostile:
+        raise InputError(
+            f"{path}: refused, {len(hostile)} members point outside the archive's folder: {', '.join(hostile)}; "
+            "get the archive from its official source"
+        )
+
+
+def _zip_files(path: Path) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        links = [m.filename for m in members if (m.external_attr >> 16) & 0o170000 == 0o120000]
+        _refuse_hostile(path, links + [m.filename for m in members if _is_hostile(m.filename)])
+        for member in members:
+            if not member.is_dir():
+                yield member.filename, archive.read(member)
+
+
+def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(path) as archive:  # first pass: the list alone, so that a hostile archive yields nothing
+        members = archive.getmembers()
+        hostile = [m.name for m in members if _is_hostile(m.name) or not (m.isreg() or m.isdir())]
+        _refuse_hostile(path, hostile)
+        for member in members:
+            file = archive.extractfile(member) if member.isreg() else None
+            if file is not None:
+                yield member.name, file.read()

@@ -1,0 +1,155 @@
+"""The one data type: images of one or of varying size with labels, names, boxes and a digest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
+
+from cimbench.datasets.arrays import load_arrays, save_arrays
+from cimbench.datasets.errors import InputError
+
+
+def _no_boxes() -> Tensor:
+    return torch.empty(0, 4, dtype=torch.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageStore:
+    """N uint8 RGB images, one after another in one pixel table, so that sizes may differ without padding.
+
+    pixels: (P, 3) uint8, row-major images in order. sizes: (N, 2) int64, height and width in pixels. labels: (N,)
+    int64 into class_names. names: unique per image. is_test: (N,) bool. boxes: (N, 4) int64 XYXY pixels with
+    exclusive ends, people's object boxes, -1 where an image has none; (0, 4) where the data set has none.
+    """
+
+    pixels: Tensor
+    sizes: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    is_test: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
+    boxes: Tensor = field(default_factory=_no_boxes)
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 2 or self.pixels.shape[1] != 3:
+            raise InputError(f"pixels are {self.pixels.dtype} {tuple(self.pixels.shape)}; give a (P, 3) uint8 table")
+        if int(self.sizes.prod(1).sum()) != len(self.pixels):
+            raise InputError(
+                f"sizes add up to {int(self.sizes.prod(1).sum())} pixels, the table has {len(self.pixels)}"
+            )
+        if len(self.labels) != len(self.sizes):
+            raise InputError(f"{len(self.labels)} labels for {len(self.sizes)} images; give one each")
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @classmethod
+    def from_images(cls, images: Sequence[Tensor], labels: Sequence[int] | Tensor, **rest: object) -> ImageStore:
+        """A store of (3, H, W) uint8 images."""
+        table = [image.permute(1, 2, 0).reshape(-1, 3) for image in images]
+        sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.int64).reshape(-1, 2)
+        pixels = torch.cat(table) if table else torch.empty(0, 3, dtype=torch.uint8)
+        return cls(pixels=pixels, sizes=sizes, labels=torch.as_tensor(labels, dtype=torch.int64), **rest)  # type: ignore[arg-type]
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """(N + 1,) int64: where each image's rows begin in the pixel table."""
+        return torch.cat([torch.zeros(1, dtype=torch.int64), self.sizes.prod(1).cumsum(0)])
+
+    @cached_property
+    def uniform_size(self) -> tuple[int, int] | None:
+        """(height, width) where all images share it, else None."""
+        same = len(self) > 0 and bool((self.sizes == self.sizes[0]).all())
+        return (int(self.sizes[0, 0]), int(self.sizes[0, 1])) if same else None
+
+    def image(self, index: int) -> Tensor:
+        """Image `index` as (3, H, W) uint8."""
+        height, width = self.sizes[index].tolist()
+        rows = self.pixels[int(self.starts[index]) : int(self.starts[index + 1])]
+        return rows.view(height, width, 3).permute(2, 0, 1)
+
+    def subset(self, indices: Tensor) -> ImageStore:
+        """The images at `indices`, in that order, with everything that belongs to them."""
+        if self.uniform_size:
+            height, width = self.uniform_size
+            pixels = self.pixels.view(len(self), height * width, 3)[indices].reshape(-1, 3)
+        else:
+            rows = [self.pixels[int(self.starts[i]) : int(self.starts[i + 1])] for i in indices.tolist()]
+            pixels = torch.cat(rows) if rows else self.pixels[:0]
+        return replace(
+            self,
+            pixels=pixels,
+            sizes=self.sizes[indices],
+            labels=self.labels[indices],
+            names=tuple(self.names[i] for i in indices.tolist()) if self.names else (),
+            is_test=self.is_test[indices] if len(self.is_test) else self.is_test,
+            boxes=self.boxes[indices] if len(self.boxes) else self.boxes,
+        )
+
+    def resized(self, side: int) -> Tensor:
+        """All images squashed to (N, 3, side, side) uint8 (bilinear, antialiased; untouched where they fit)."""
+        if self.uniform_size == (side, side):
+            return self.pixels.view(len(self), side, side, 3).permute(0, 3, 1, 2)
+        resized = [
+            transforms.resize(self.image(i), [side, side], interpolation=InterpolationMode.BILINEAR, antialias=True)
+            for i in range(len(self))
+        ]
+        return torch.stack(resized) if resized else torch.empty(0, 3, side, side, dtype=torch.uint8)
+
+    def same_size_groups(self) -> list[Tensor]:
+        """Indices grouped by image size, so that each group can be stacked and handled as one batch."""
+        if len(self) == 0:
+            return []
+        _, group = torch.unique(self.sizes, dim=0, return_inverse=True)
+        return [torch.nonzero(group == g).flatten() for g in range(int(group.max()) + 1)]
+
+    def stacked(self, indices: Tensor) -> Tensor:
+        """Images of one size as (n, 3, H, W) uint8."""
+        return torch.stack([self.image(i) for i in indices.tolist()])
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over everything in the store: two stores with one digest are the same data."""
+        sha = hashlib.sha256()
+        for part in (self.pixels, self.sizes, self.labels, self.is_test, self.boxes):
+            sha.update(f"{part.dtype}{tuple(part.shape)}".encode())
+            sha.update(part.contiguous().numpy().tobytes())
+        sha.update("\n".join((*self.class_names, "", *self.names)).encode())
+        return sha.hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write the store with its digest as one file, atomically."""
+        arrays = {
+            name: getattr(self, name).contiguous().numpy() for name in ("pixels", "sizes", "labels", "is_test", "boxes")
+        }
+        description = {"class_names": self.class_names, "digest": self.digest}
+        save_arrays(path, {**arrays, "names": np.array(self.names, dtype=np.str_)}, description)
+
+    @classmethod
+    def load(cls, path: Path) -> ImageStore:
+        """Read a saved store; InputError where its content does not have the digest it was saved with."""
+        arrays, description = load_arrays(path)
+        names = tuple(str(name) for name in arrays.pop("names"))
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        store = cls(**tensors, class_names=tuple(description["class_names"]), names=names)
+        if store.digest != description["digest"]:
+            raise InputError(f"{path}: content does not match its digest; delete the file and run again")
+        return store
+
+
+def concatenate(stores: Sequence[ImageStore]) -> ImageStore:
+    """Pixels, sizes and labels of several stores in one (names, boxes and the rest are left out)."""
+    return ImageStore(
+        pixels=torch.cat([store.pixels for store in stores]),
+        sizes=torch.cat([store.sizes for store in stores]),
+        labels=torch.cat([store.labels for store in stores]),
+    )

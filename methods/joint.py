@@ -1,0 +1,36 @@
+"""Joint: all images of all classes seen so far, from scratch in every phase. The upper bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch.nn import functional
+
+from cimbench.methods.method import Method, Setup
+from cimbench.methods.optimisation import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointParameters:
+    """epochs: of every phase, since each starts anew; None takes training.base_epochs."""
+
+    epochs: int | None = None
+
+
+class Joint(Method):
+    """Cross-entropy on everything; needs no memory and breaks the protocol on purpose."""
+
+    uses_memory: ClassVar[bool] = False
+    sees_all_data: ClassVar[bool] = True
+
+    def __init__(self, setup: Setup, parameters: JointParameters) -> None:
+        epochs = parameters.epochs or setup.training.base_epochs
+        super().__init__(replace(setup, training=replace(setup.training, epochs=epochs, base_epochs=epochs)))
+        self.parameters = parameters
+
+    def learn(self, task: Task) -> None:
+        """Start from new weights."""
+        self.network = self.new_network("network", task.phase)
+        self.grow_head(task)
+        self.fit(task, lambda images, labels: functional.cross_entropy(self.network(images).logits, labels))

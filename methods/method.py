@@ -1,0 +1,75 @@
+"""The contract of a host method: learn a phase, embed images, score them with one or more heads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from cimbench.datasets.augment import AugmentParameters
+from cimbench.datasets.randomness import generator
+from cimbench.methods.networks.network import Network, NetworkParameters, outputs_in_eval
+from cimbench.methods.optimisation import Loss, Task, TrainingParameters, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What every method is given: the network to build, how to train it, the seed of its generators, the device."""
+
+    network: NetworkParameters
+    training: TrainingParameters
+    augmentation: AugmentParameters
+    seed: int
+    device: torch.device
+
+
+class Method(ABC):
+    """A learner with one network. A method file overrides `learn`; one with more networks overrides the rest too."""
+
+    uses_memory: ClassVar[bool] = True
+    sees_all_data: ClassVar[bool] = False  # the upper bound alone: is given every seen class's images in each phase
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.network = self.new_network("network")
+
+    def new_network(self, *purpose: str | int) -> Network:
+        """A freshly initialised network; `purpose` names its random stream."""
+        random = generator(self.setup.seed, "initialise", *purpose)
+        return Network(self.setup.network, random).to(self.setup.device)
+
+    @abstractmethod
+    def learn(self, task: Task) -> None:
+        """Learn one phase."""
+
+    def fit(self, task: Task, loss: Loss) -> None:
+        """Train the network on the task with the setup's recipe."""
+        setup = self.setup
+        train(self.network, loss, task, setup.training, setup.augmentation, setup.seed)
+
+    def grow_head(self, task: Task) -> None:
+        """Give the classifier rows for the task's new classes."""
+        self.network.head.grow(task.total_classes, generator(self.setup.seed, "head", task.phase))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Features (N, F) of images (N, 3, S, S) uint8, for herding and nearest means."""
+        return outputs_in_eval(self.network, images).features
+
+    def scores(self, images: Tensor) -> dict[str, Tensor]:
+        """Scores (N, classes) of images (N, 3, S, S) uint8 for each of the method's own heads."""
+        return {"linear": outputs_in_eval(self.network, images).logits}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that the next phase starts from."""
+        return {f"network.{name}": value for name, value in self.network.state_dict().items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take over a saved state."""
+        own = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
+        missing = len(own["head.weight"]) - self.network.head.classes
+        if missing > 0:
+            self.network.head.grow(len(own["head.weight"]), generator(0, "overwritten below"))
+        self.network.load_state_dict(own)

@@ -1,0 +1,74 @@
+"""ResNet (He et al., CVPR 2016) that returns its last maps, with a stem for large, middle-sized and small images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut; names as in torchvision, so that its weights fit."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        out = functional.relu(self.bn1(self.conv1(x)))
+        return functional.relu(self.bn2(self.conv2(out)) + shortcut)
+
+
+STEMS = {
+    # name: kernel, stride, pooling. "imagenet" is the paper's; "small" keeps the resolution of 32 px images.
+    "imagenet": (7, 2, True),
+    "strided": (3, 2, False),
+    "small": (3, 1, False),
+}
+
+
+class ResNet(nn.Module):
+    """Stages of BasicBlocks, channels doubling from `width`. (B, 3, S, S) -> maps (B, features, s, s)."""
+
+    def __init__(self, blocks: tuple[int, ...], width: int, stem: str) -> None:
+        super().__init__()
+        kernel, stride, pooled = STEMS[stem]
+        self.conv1 = nn.Conv2d(3, width, kernel, stride, kernel // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.maxpool = nn.MaxPool2d(3, 2, 1) if pooled else nn.Identity()
+        channels = width
+        self.stages = len(blocks)
+        for number, count in enumerate(blocks):
+            outputs = width * 2**number
+            stage = [
+                BasicBlock(channels if i == 0 else outputs, outputs, 2 if i == 0 < number else 1) for i in range(count)
+            ]
+            self.add_module(f"layer{number + 1}", nn.Sequential(*stage))
+            channels = outputs
+        self.features = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The last stage's maps, after its activation."""
+        x = self.maxpool(functional.relu(self.bn1(self.conv1(x))))
+        for number in range(self.stages):
+            x = self.get_submodule(f"layer{number + 1}")(x)
+        return x
+
+
+def initialise(module: nn.Module, random: torch.Generator) -> None:
+    """Kaiming-normal convolutions (fan out), unit batch norms; every bit from `random`."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu", generator=random)
+        elif isinstance(part, nn.BatchNorm2d):
+            nn.init.ones_(part.weight)
+            nn.init.zeros_(part.bias)
+            part.reset_running_stats()
