@@ -149,7 +149,7 @@ def check_disk_space(folder: Path, needed: int) -> None:
 
 def _is_hostile(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or ":" in path.parts[:1]
+    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
 
 
 def archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -166,7 +166,8 @@ def archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
     except FileNotFoundError:
         raise InputError(f"{path}: is not there; check dataset.archive.mirrors") from None
     except (EOFError, tarfile.TarError, zipfile.BadZipFile, OSError) as error:
-        raise InputError(f"{path}: is truncated or damaged ({error}); fetch the archive again") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path}: is truncated or damaged ({reason}); fetch the archive again") from error
 
 
 def _refuse_hostile(path: Path, hostile: Sequence[str]) -> None:

@@ -1,0 +1,147 @@
+"""params.yaml: every wrong key, name and value is answered with its name and the remedy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from cimbench.benchmarks.cli import main
+from cimbench.benchmarks.config import Suite, find_cell, load_suite, resolve_device
+from cimbench.benchmarks.parameters import build, flatten
+from cimbench.datasets.errors import InputError
+from tests.conftest import ROOT, tiny_parameters, tiny_suite
+
+
+def broken(path: str, value: Any) -> dict[str, Any]:
+    """The tiny parameters with one value changed (or, for ..., removed)."""
+    content = json.loads(json.dumps(tiny_parameters()))
+    *parents, last = path.split(".")
+    section = content
+    for parent in parents:
+        section = section[parent]
+    if value is ...:
+        del section[last]
+    else:
+        section[last] = value
+    return content
+
+
+CASES = [
+    ("training.epochz", 3, r"params.yaml.training.epochz is not a parameter; did you mean 'epochs'"),
+    ("training.epochs", ..., r"params.yaml.training.epochs is missing"),
+    ("training.epochs", "ten", r"params.yaml.training.epochs is 'ten'; give a whole number"),
+    ("training.epochs", 2.5, r"training.epochs is 2.5; give a whole number"),
+    ("training.epochs", True, r"training.epochs is True; give a whole number"),
+    ("training.epochs", 0, r"training.epochs is 0; give 1 or more"),
+    ("training.momentum", 1.0, r"training.momentum is 1.0"),
+    ("training.learning_rate", float("nan"), r"training.learning_rate is nan"),
+    ("training", 5, r"params.yaml.training is 5; give a mapping"),
+    ("matrix.methods", ["iCarl"], r"method 'iCarl' is not known; did you mean 'icarl'"),
+    ("matrix.compressors", ["class_activations"], r"did you mean 'class_activation'"),
+    ("matrix.seeds", "1993", r"matrix.seeds is '1993'; give a list"),
+    ("methods.replay", {"temperature": 2}, r"methods.replay.temperature is not a parameter"),
+    ("budget.exemplars_per_class", 0, r"budget.exemplars_per_class is 0"),
+    ("budget.exemplars_per_class", -2, r"budget.exemplars_per_class is -2"),
+    ("budget.unit", "bytes", r"budget.unit is 'bytes'; .*raw_bytes"),
+    ("budget.jpeg_quality", 101, r"budget.jpeg_quality is 101"),
+    ("memory.selection", "herdin", r"did you mean 'herding'"),
+    ("protocol.name", "b50", r"protocol.name is 'b50'"),
+    ("device", "gpu", r"device is 'gpu'"),
+    ("suite", "../outside", r"suite is '../outside'"),
+    ("augment.resized_crop_scale", [0.5], r"augment.resized_crop_scale is \[0.5\]; give 2 values"),
+    ("network.width", 0, r"network.width is 0"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "words"), CASES, ids=[f"{path}={value}" for path, value, _ in CASES])
+def test_bad_parameters_are_named(path: str, value: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        build(Suite, broken(path, value), "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("source", "parameters", "words"),
+    [
+        ("food102", {}, "dataset.source 'food102' is not known; did you mean 'food101'"),
+        ("food101", {"archive": {"mirrors": ["x"]}, "shortside": 3}, "did you mean 'short_side'"),
+        ("food101", {}, "dataset.parameters.archive is missing"),
+        ("tiny_imagenet", {"archive": {"mirrors": ["x"], "checksum": "crc:1"}}, "checksum's algorithm is 'crc'"),
+    ],
+)
+def test_bad_sources_are_named(source: str, parameters: dict[str, Any], words: str) -> None:
+    suite = tiny_suite(dataset={"source": source, "parameters": parameters})
+    with pytest.raises(InputError, match=words):
+        suite.dataset.build_source()
+
+
+def test_thresholds_and_ratios() -> None:
+    for section, words in [
+        ({"ratio": 1.0, "threshold": 0.5}, "class_activation.ratio is 1.0"),
+        ({"ratio": 4.0, "threshold": 1.0}, "class_activation.threshold is 1.0"),
+    ]:
+        suite = tiny_suite(compressors={"class_activation": section})
+        with pytest.raises(InputError, match=words):
+            find_cell(suite, "replay", "class_activation", 0)
+
+
+def test_a_missing_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto").type == resolve_device("cpu").type == "cpu"
+    with pytest.raises(InputError, match="device is 'cuda', but torch sees no GPU here; set device to auto or cpu"):
+        resolve_device("cuda")
+
+
+def test_the_command_line_prints_the_error_and_ends_with_2(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cells"]) == 2
+    assert "params.yaml: is not there" in capsys.readouterr().err
+    Path("params.yaml").write_text("suite: [")
+    assert main(["cells"]) == 2
+    assert "is not valid YAML" in capsys.readouterr().err
+    Path("params.yaml").write_text(yaml.safe_dump(broken("training.epochz", 3)))
+    assert main(["run", "--method", "replay", "--compressor", "none", "--seed", "1"]) == 2
+    assert "did you mean 'epochs'" in capsys.readouterr().err
+
+
+def test_json_is_the_same_suite(workspace: Path) -> None:
+    Path("params.yaml").write_text(yaml.safe_dump(tiny_parameters()))
+    assert main(["export", "there.json"]) == 0
+    assert load_suite(Path("there.json")) == load_suite(Path("params.yaml"))
+
+
+def test_cells_are_the_matrix() -> None:
+    suite = tiny_suite(matrix={"methods": ["replay", "icarl"], "compressors": ["none"], "seeds": [1, 2]})
+    assert [cell.name for cell in suite.cells()] == ["replay-none-1", "replay-none-2", "icarl-none-1", "icarl-none-2"]
+
+
+def test_the_identity_of_a_cell_has_every_number_that_matters() -> None:
+    one = find_cell(tiny_suite(), "icarl", "class_activation", 1).resolved()
+    names = flatten(one).keys()
+    for name in ("training.epochs", "budget.unit", "method.loss", "compressor.threshold", "seed", "protocol.phases"):
+        assert name in names
+    assert one != find_cell(tiny_suite(), "icarl", "class_activation", 2).resolved()
+    assert "methods" not in one  # another method's parameters are none of this cell's
+
+
+def test_params_yaml_is_the_composed_default_suite() -> None:
+    """params.yaml in git is what DVC composes from conf/."""
+    assert yaml.safe_load((ROOT / "params.yaml").read_text()) == composed()
+
+
+def composed(*overrides: str) -> Any:
+    """What DVC writes to params.yaml."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf/suite").glob("*.yaml")))
+def test_every_suite_is_valid_and_is_called_like_its_file(name: str) -> None:
+    suite = build(Suite, composed(f"suite={name}"), name)
+    assert suite.suite == name
+    suite.dataset.build_source()

@@ -1,0 +1,91 @@
+"""The rules of the house, read from the source: who may import whom, and how long a function or file may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.imports import imported_modules
+from tests.conftest import ROOT
+
+ROOMS = ("datasets", "methods", "benchmarks")
+SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+ALL = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
+
+
+def names(path: Path) -> set[str]:
+    return imported_modules(path)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path: Path) -> None:
+    room = path.relative_to(ROOT).parts[0]
+    above = {"datasets": ("methods", "benchmarks"), "methods": ("benchmarks",), "benchmarks": ()}[room]
+    for module in names(path):
+        assert not any(module.startswith(f"cimbench.{other}") for other in above), module
+        top = module.split(".")[0]
+        assert top not in ROOMS, f"import cimbench.{module}, not {module}"
+        if room == "methods":
+            assert top not in {"mlflow", "dvc", "yaml", "argparse", "pandas", "matplotlib"}, module
+            assert not module.startswith("cimbench.datasets.sources"), module
+        if top == "mlflow":
+            assert path.name == "tracking.py"
+        if top == "yaml":
+            assert path.name == "config.py"
+        assert top != "dvc"
+
+
+def test_the_referee_names_no_method() -> None:
+    from cimbench.benchmarks.registry import COMPRESSORS, METHODS
+
+    text = (ROOT / "benchmarks/run.py").read_text()
+    for name in METHODS.keys() | (COMPRESSORS.keys() - {"none"}):
+        assert f'"{name}"' not in text
+        assert f"cimbench.methods.{name}" not in text
+
+
+def test_rooms_have_no_init_file_at_their_top() -> None:
+    assert [room for room in ROOMS if (ROOT / room / "__init__.py").exists()] == []
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_fit_a_screen_or_two(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            length = node.end_lineno - node.lineno + 1
+            assert length <= 50, f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_public_name_has_a_docstring(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            inner = any(node in parent.body for parent in ast.walk(tree) if isinstance(parent, ast.FunctionDef))
+            assert inner or ast.get_docstring(node), node.name
+
+
+def test_importing_everything_has_no_side_effects(tmp_path: Path) -> None:
+    """No seeding, no files, no device probe at import."""
+    modules = [
+        "cimbench." + ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in SOURCES
+        if "throughput" not in path.parts
+    ]
+    program = (
+        "import torch, random, importlib\n"
+        "state = torch.random.get_rng_state(), random.getstate()\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+        "assert torch.equal(state[0], torch.random.get_rng_state()) and state[1] == random.getstate()\n"
+        "assert not torch.cuda.is_initialized()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,77 @@
+"""A DVC stage depends on exactly the files that can change its numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cimbench.benchmarks.registry import COMPRESSORS, METHODS, SOURCES
+from tests.benchmarks.imports import file_of, import_closure
+from tests.conftest import ROOT
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+# They carry values to and fro, and do not compute a number: parameters in (their values are the stage's params), records
+# and pictures out.
+CARRIERS = {
+    f"benchmarks/{name}.py"
+    for name in ("checkpoint", "config", "gallery", "metrics", "parameters", "provenance", "record", "registry")
+}
+
+
+def own_file(table: dict[str, str], name: str) -> Path:
+    path = file_of(table[name].split(":")[0])
+    assert path is not None
+    return path
+
+
+def listed(stage: str, **items: str) -> set[Path]:
+    """The stage's source files, with the matrix filled in and folders spelled out."""
+    found: set[Path] = set()
+    for dep in STAGES[stage]["deps"]:
+        for name, value in items.items():
+            dep = dep.replace("${" + name + "}", value)
+        path = ROOT / dep
+        if path.is_dir() and not dep.startswith("results"):
+            found |= set(path.rglob("*.py"))
+        elif path.suffix == ".py":
+            assert path.is_file(), f"{dep} of stage {stage} does not exist"
+            found.add(path)
+    return found
+
+
+@pytest.mark.parametrize("compressor", COMPRESSORS)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_cells_deps_are_its_imports(method: str, compressor: str) -> None:
+    deps = listed("run", **{"item.method": method, "item.compressor": compressor})
+    needed = import_closure(
+        ROOT / "benchmarks/run.py", own_file(METHODS, method), own_file(COMPRESSORS, compressor)
+    ) - {ROOT / name for name in CARRIERS}
+    assert needed <= deps, f"missing: {sorted(map(str, needed - deps))}"
+    everyone = [own_file(METHODS, name) for name in METHODS] + [own_file(COMPRESSORS, name) for name in COMPRESSORS]
+    others = set(everyone) - {own_file(METHODS, method), own_file(COMPRESSORS, compressor)}
+    assert not deps & others
+    assert deps <= import_closure(ROOT / "benchmarks/run.py", *everyone), "a dep that no cell imports"
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_fetch_stage_depends_on_its_source(source: str) -> None:
+    deps = listed("fetch", **{"dataset.source": source})
+    needed = import_closure(own_file(SOURCES, source)) - {ROOT / "datasets/errors.py"}  # words of errors: no pixel
+    assert needed <= deps
+
+
+def test_the_report_depends_on_what_it_prints() -> None:
+    deps = listed("report")
+    needed = import_closure(ROOT / "benchmarks/report/tables.py", ROOT / "benchmarks/report/plots.py")
+    plain = {ROOT / name for name in ("datasets/arrays.py", "datasets/errors.py")}
+    assert needed - plain <= deps
+
+
+def test_every_section_of_params_reaches_the_cells() -> None:
+    """A parameter that is no stage's would change nothing when edited."""
+    sections = yaml.safe_load((ROOT / "params.yaml").read_text()).keys()
+    used = {name.split(".")[0] for stage in STAGES.values() for name in stage.get("params", [])}
+    assert sections - used == {"suite"}  # it names the stages

@@ -1,0 +1,102 @@
+"""What several tests need: golden vectors, the shared archives, and a suite small enough for seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from cimbench.benchmarks.config import Suite
+from cimbench.benchmarks.parameters import build
+from cimbench.datasets.image_store import ImageStore
+
+# small networks: one thread is fastest, and two test processes do not get in each other's way
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = Path(__file__).resolve().parent / "golden"
+
+
+@pytest.fixture
+def golden() -> Callable[[str], dict[str, np.ndarray]]:
+    """Reads a golden file by its name."""
+    return lambda name: dict(np.load(GOLDEN / f"{name}.npz", allow_pickle=False))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real archives; the test is skipped where it is absent."""
+    folder = Path(os.environ.get("CIMBENCH_SHARED", str(ROOT / "../shared"))).resolve() / "data"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent; set CIMBENCH_SHARED to the folder that holds data/")
+    return folder
+
+
+def textured_images(count: int, height: int, width: int, seed: int) -> torch.Tensor:
+    """(count, 3, height, width) uint8, every pixel its own value."""
+    random = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, height, width), generator=random, dtype=torch.uint8)
+
+
+def coloured_store(classes: int = 4, train: int = 12, test: int = 6, side: int = 16, seed: int = 0) -> ImageStore:
+    """A set that is easy to learn: each class has a colour of its own under noise, and a bright patch."""
+    random = torch.Generator().manual_seed(seed)
+    tint = torch.stack([torch.tensor([c % 2, c // 2 % 2, c // 4 % 2], dtype=torch.float32) for c in range(classes)])
+    images, labels, names, is_test = [], [], [], []
+    for part, count in (("train", train), ("test", test)):
+        for label in range(classes):
+            for number in range(count):
+                noise = torch.rand(3, side, side, generator=random) * 90
+                image = noise + 120 * tint[label].view(3, 1, 1)
+                y, x = torch.randint(0, side // 2, (2,), generator=random).tolist()
+                image[:, y : y + side // 3, x : x + side // 3] += 40
+                images.append(image.clamp(0, 255).to(torch.uint8))
+                labels.append(label)
+                names.append(f"{part}/{label}/{number}")
+                is_test.append(part == "test")
+    return ImageStore.from_images(
+        images,
+        labels,
+        class_names=tuple(f"class {c}" for c in range(classes)),
+        names=tuple(names),
+        is_test=torch.tensor(is_test),
+    )
+
+
+def tiny_parameters(**sections: dict[str, Any]) -> dict[str, Any]:
+    """params.yaml's content for a suite of seconds; keyword sections are merged in."""
+    content: dict[str, Any] = yaml.safe_load((ROOT / "conf/suite/embedded.yaml").read_text())
+    content |= {"suite": "test", "matrix": {"methods": ["replay"], "compressors": ["none"], "seeds": [3]}}
+    content["dataset"] = {"name": "coloured", "source": "cluttered_digits", "parameters": {}}
+    content["protocol"] |= {"phases": 2}
+    content["budget"] |= {"exemplars_per_class": 3.0}
+    content["network"] = {"architecture": "resnet8", "stem": "strided", "width": 8, "input_side": 16}
+    content["training"] |= {"base_epochs": 4, "epochs": 4, "batch_size": 8, "learning_rate": 0.05}
+    content["augment"] |= {"crop_padding": 1}
+    for name, values in sections.items():
+        content[name] = {**content[name], **values} if isinstance(values, dict) else values
+    return content
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the working directory, as a clone's root is for the commands."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def tiny_suite(**sections: Any) -> Suite:
+    """The checked suite of `tiny_parameters`."""
+    return build(Suite, tiny_parameters(**sections), "params.yaml")
+
+
+def replaced(suite: Suite, **changes: Any) -> Suite:
+    """The suite with some fields changed."""
+    return dataclasses.replace(suite, **changes)

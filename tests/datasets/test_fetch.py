@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import hashlib
+import http.server
+import io
+import shutil
+import stat
+import tarfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cimbench.datasets import fetch
+from cimbench.datasets.errors import InputError
+from cimbench.datasets.fetch import ArchiveParameters, archive_files, fetch_archive
+
+CONTENT = bytes(range(256)) * 4000  # about 1 MB
+SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves CONTENT with ranges; `cut` bytes after which connections break; `asked` the ranges seen."""
+
+    cut: int | None = None
+    status = 200
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[str] = []
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_HEAD(self) -> None:
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.send_header("Accept-Ranges", "bytes")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range")
+        if self.server.status != 200:
+            self.send_error(self.server.status)
+            return
+        self.server.asked.append(asked or "all")
+        first, last = 0, len(CONTENT) - 1
+        if asked:
+            start, _, end = asked.removeprefix("bytes=").partition("-")
+            first, last = int(start), min(int(end or last), last)
+        body = CONTENT[first : last + 1]
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(CONTENT)}")
+        self.end_headers()
+        if self.server.cut is not None:
+            body = body[: max(0, self.server.cut - first)]
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield running
+    running.shutdown()
+
+
+def address(server: Server) -> str:
+    return f"http://127.0.0.1:{server.server_address[1]}/archive.tar"
+
+
+def test_download_is_verified_and_not_repeated(server: Server, tmp_path: Path) -> None:
+    archive = ArchiveParameters(mirrors=(address(server),), checksum=SHA256)
+    seen: list[tuple[int, int]] = []
+    path = fetch_archive(archive, tmp_path, lambda done, total: seen.append((done, total)))
+    assert path.read_bytes() == CONTENT
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    server.asked.clear()
+    assert fetch_archive(archive, tmp_path) == path
+    assert server.asked == []
+    assert [p.name for p in tmp_path.iterdir()] == ["archive.tar"]
+
+
+def test_a_cut_download_is_continued_where_it_stopped(server: Server, tmp_path: Path) -> None:
+    partial = tmp_path / "archive.tar.partial"
+    partial.write_bytes(CONTENT[:300_000])
+    path = fetch_archive(ArchiveParameters(mirrors=(address(server),), checksum=SHA256), tmp_path)
+    assert path.read_bytes() == CONTENT
+    starts = [int(asked.removeprefix("bytes=").partition("-")[0]) for asked in server.asked]
+    assert min(starts) == 300_000
+
+
+def test_the_next_mirror_is_tried_and_all_failures_are_told(server: Server, tmp_path: Path) -> None:
+    good = ArchiveParameters(mirrors=("/no/such/file.tar", "http://127.0.0.1:9/x.tar", address(server)))
+    assert fetch_archive(good, tmp_path).read_bytes() == CONTENT
+    with pytest.raises(InputError, match=r"(?s)no mirror could be read.*/no/such/file.tar.*127.0.0.1:9") as error:
+        fetch_archive(ArchiveParameters(mirrors=good.mirrors[:2]), tmp_path / "other")
+    assert "name its path in dataset.archive.mirrors" in str(error.value)
+
+
+def test_wrong_checksum_of_a_download_is_kept_aside(server: Server, tmp_path: Path) -> None:
+    archive = ArchiveParameters(mirrors=(address(server),), checksum="md5:" + "0" * 32)
+    with pytest.raises(InputError, match=r"md5 is [0-9a-f]{32}, dataset.archive.checksum says 0{32}"):
+        fetch_archive(archive, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["archive.tar.wrong-checksum"]
+
+
+def test_wrong_checksum_of_a_local_file_leaves_it_alone(tmp_path: Path) -> None:
+    local = tmp_path / "mine.tar"
+    local.write_bytes(CONTENT)
+    with pytest.raises(InputError, match=r"mine.tar: sha256 is"):
+        fetch_archive(ArchiveParameters(mirrors=(str(local),), checksum="sha256:" + "0" * 64), tmp_path)
+    assert local.read_bytes() == CONTENT
+
+
+def test_local_paths_and_the_shared_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    local = tmp_path / "data" / "mine.tar"
+    local.write_bytes(CONTENT)
+    monkeypatch.setenv("CIMBENCH_SHARED", str(tmp_path))
+    for mirror in (str(local), f"file://{local}", "$CIMBENCH_SHARED/data/mine.tar"):
+        assert fetch_archive(ArchiveParameters(mirrors=(mirror,), checksum=SHA256), tmp_path / "none") == local
+    assert not (tmp_path / "none").exists()
+
+
+def test_no_disk_space_is_told_before_the_download(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
+    with pytest.raises(InputError, match=r"0.00 GB are needed and 0.00 GB are free; make room"):
+        fetch_archive(ArchiveParameters(mirrors=(address(server),)), tmp_path)
+    assert server.asked == []
+
+
+def test_unknown_checksum_algorithm() -> None:
+    with pytest.raises(InputError, match="did you mean 'sha256'"):
+        ArchiveParameters(mirrors=("x",), checksum="sha25:00")
+    with pytest.raises(InputError, match="mirrors is empty"):
+        ArchiveParameters(mirrors=())
+
+
+def tar_with(path: Path, *members: tarfile.TarInfo) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name in ("good/a", "good/b"):
+            info = tarfile.TarInfo(name)
+            info.size = 3
+            archive.addfile(info, io.BytesIO(b"abc"))
+        for member in members:
+            archive.addfile(member, io.BytesIO(b"x" * member.size))
+    return path
+
+
+def link(name: str, target: str, kind: bytes) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+HOSTILE = {
+    "parent": tarfile.TarInfo("good/../../evil"),
+    "absolute": tarfile.TarInfo("/tmp/evil"),
+    "symbolic link": link("good/c", "/etc/passwd", tarfile.SYMTYPE),
+    "hard link": link("good/c", "../outside", tarfile.LNKTYPE),
+    "device": link("good/c", "", tarfile.CHRTYPE),
+}
+
+
+@pytest.mark.parametrize("member", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_tars_are_refused_whole(tmp_path: Path, member: tarfile.TarInfo) -> None:
+    path = tar_with(tmp_path / "evil.tar", member)
+    yielded = []
+    with pytest.raises(InputError, match=r"evil.tar: refused, 1 members point outside"):
+        yielded.extend(archive_files(path))
+    assert yielded == []
+    assert [p.name for p in tmp_path.iterdir()] == ["evil.tar"]
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "..\\evil", "C:/evil"])
+def test_hostile_zips_are_refused_whole(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("good", "abc")
+        archive.writestr(name, "x")
+    with pytest.raises(InputError, match="refused"):
+        list(archive_files(tmp_path / "evil.zip"))
+
+
+def test_links_in_zips_are_refused(tmp_path: Path) -> None:
+    info = zipfile.ZipInfo("link")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr(info, "/etc/passwd")
+    with pytest.raises(InputError, match="refused"):
+        list(archive_files(tmp_path / "evil.zip"))
+
+
+def test_a_good_archive_yields_its_files(tmp_path: Path) -> None:
+    assert dict(archive_files(tar_with(tmp_path / "good.tar"))) == {"good/a": b"abc", "good/b": b"abc"}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_truncated_archives_are_named(tmp_path: Path, share: float) -> None:
+    with tarfile.open(tmp_path / "whole.tar.gz", "w:gz") as archive:
+        info = tarfile.TarInfo("a")
+        info.size = len(CONTENT)
+        archive.addfile(info, io.BytesIO(CONTENT))
+    whole = (tmp_path / "whole.tar.gz").read_bytes()
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match=r"cut.tar.gz: is truncated or damaged .*fetch the archive again"):
+        list(archive_files(cut))

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from cimbench.datasets.errors import InputError
+from cimbench.datasets.image_store import ImageStore, concatenate
+from tests.conftest import textured_images
+
+
+def ragged() -> ImageStore:
+    images = [textured_images(1, h, w, seed)[0] for seed, (h, w) in enumerate([(5, 7), (3, 3), (5, 7), (8, 2)])]
+    return ImageStore.from_images(
+        images,
+        [0, 1, 0, 1],
+        class_names=("a", "b"),
+        names=("p", "q", "r", "s"),
+        is_test=torch.tensor([False, True, False, False]),
+        boxes=torch.arange(16).view(4, 4),
+    )
+
+
+def test_images_of_varying_size_come_back_exactly() -> None:
+    store = ragged()
+    assert store.uniform_size is None
+    assert len(store.pixels) == 35 + 9 + 35 + 16  # nothing is padded
+    for index, (h, w) in enumerate([(5, 7), (3, 3), (5, 7), (8, 2)]):
+        assert torch.equal(store.image(index), textured_images(1, h, w, index)[0])
+    assert sorted(tuple(group.tolist()) for group in store.same_size_groups()) == [(0, 2), (1,), (3,)]
+
+
+@pytest.mark.parametrize("sizes", ["ragged", "uniform"])
+def test_subset_takes_everything_that_belongs_to_an_image(sizes: str) -> None:
+    store = ragged() if sizes == "ragged" else ragged().subset(torch.tensor([0, 2]))
+    picked = store.subset(torch.tensor([1, 0]))
+    for new, old in enumerate([1, 0]):
+        assert torch.equal(picked.image(new), store.image(old))
+        assert picked.names[new] == store.names[old]
+        assert picked.labels[new] == store.labels[old]
+        assert torch.equal(picked.boxes[new], store.boxes[old])
+        assert picked.is_test[new] == store.is_test[old]
+
+
+def test_saved_and_loaded_store_has_the_same_digest(tmp_path: Path) -> None:
+    ragged().save(tmp_path / "s.npz")
+    loaded = ImageStore.load(tmp_path / "s.npz")
+    assert loaded.digest == ragged().digest
+    assert loaded.class_names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": torch.tensor([0, 1, 1, 1])},
+        {"names": ("p", "q", "r", "t")},
+        {"is_test": torch.zeros(4, dtype=torch.bool)},
+    ],
+)
+def test_any_change_moves_the_digest(change: dict[str, object]) -> None:
+    from dataclasses import replace
+
+    assert replace(ragged(), **change).digest != ragged().digest  # type: ignore[arg-type]
+
+
+def test_squashing_is_close_to_pillow() -> None:
+    store = ImageStore.from_images([textured_images(1, 40, 24, 0)[0]], [0])
+    ours = store.resized(16)[0].permute(1, 2, 0).numpy()
+    picture = Image.fromarray(store.image(0).permute(1, 2, 0).contiguous().numpy())
+    pillow = torch.from_numpy(__import__("numpy").array(picture.resize((16, 16), Image.Resampling.BILINEAR)))
+    assert (torch.from_numpy(ours).int() - pillow.int()).abs().max() <= 1
+
+
+def test_concatenation_keeps_order() -> None:
+    both = concatenate([ragged(), ragged().subset(torch.tensor([3]))])
+    assert len(both) == 5
+    assert torch.equal(both.image(4), ragged().image(3))
+
+
+def test_inconsistent_stores_are_refused() -> None:
+    with pytest.raises(InputError, match="sizes add up to 4 pixels, the table has 5"):
+        ImageStore(pixels=torch.zeros(5, 3, dtype=torch.uint8), sizes=torch.tensor([[2, 2]]), labels=torch.tensor([0]))
+    with pytest.raises(InputError, match="uint8"):
+        ImageStore(pixels=torch.zeros(4, 3), sizes=torch.tensor([[2, 2]]), labels=torch.tensor([0]))

@@ -1,0 +1,196 @@
+"""Every method x compressor x data set on a tiny stream: what a newcomer's file has to hold, whatever it does inside."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from cimbench.benchmarks.config import Suite, find_cell
+from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.registry import COMPRESSORS, METHODS, SOURCES
+from cimbench.benchmarks.run import Bench, build, run_cell
+from cimbench.datasets.fetch import no_progress
+from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.split import make_split, save_split
+from cimbench.methods.optimisation import EpochReport
+from tests.conftest import coloured_store, tiny_suite
+from tests.datasets.archives import food101_archive, tiny_imagenet_archive
+
+SEED = 3
+
+
+class Silent:
+    """A listener that keeps the reports."""
+
+    def __init__(self) -> None:
+        self.reports: list[EpochReport] = []
+
+    def started(self, record: Record, resumed: int) -> None:
+        pass
+
+    def epoch(self, report: EpochReport) -> None:
+        self.reports.append(report)
+
+    def phase(self, record: Record) -> None:
+        pass
+
+
+def place(suite: Suite, store: ImageStore) -> None:
+    """Put data and split where the cells look for them."""
+    store.save(suite.store)
+    save_split(make_split(store, suite.protocol, SEED), store, suite.split_path(SEED))
+
+
+def source_store(source: str, folder: Path) -> ImageStore:
+    """A small store that the source itself prepared."""
+    archive = {"food101": food101_archive, "tiny_imagenet": tiny_imagenet_archive}
+    if source == "cluttered_digits":
+        small = {"side": 32, "digit_side": [12, 16], "fragments": 1, "fragment_side": [4, 6]}
+        parameters = {**small, "background_contrast": 0.2, "train_per_class": 4, "test_per_class": 2, "seed": 0}
+    else:
+        parameters = {"archive": {"mirrors": [str(archive[source](folder))]}}
+    suite = tiny_suite(dataset={"source": source, "parameters": parameters})
+    prepare, checked = suite.dataset.build_source()
+    return prepare(checked, folder, no_progress)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("compressor", COMPRESSORS)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_combination_keeps_its_promises(workspace: Path, method: str, compressor: str, source: str) -> None:
+    suite = tiny_suite(budget={"exemplars_per_class": 2.0}, training={"base_epochs": 1, "epochs": 1})
+    store = source_store(source, workspace)
+    place(suite, store)
+    cell = find_cell(suite, method, compressor, SEED)
+    record = run_cell(cell, Silent())
+    assert record.complete
+    assert not cell.checkpoint.exists()
+    bench = build(cell)
+    classes = len(store.class_names)
+    for number, phase in enumerate(record.phases):
+        seen = sum(record.group_sizes[: number + 1])
+        account = phase.memory
+        assert account["spent"] <= account["limit"] <= account["budget"]
+        assert len(account["exemplars"]) == seen
+        assert (sum(account["exemplars"]) > 0) == bench.method.uses_memory
+        assert ("nme" in phase.correct) == bench.method.uses_memory
+        for head in phase.correct:
+            assert len(phase.correct[head]) == number + 1
+            for right, among, tested in zip(phase.correct[head], phase.correct_top5[head], record.tested, strict=False):
+                assert 0 <= right <= among <= tested
+    if bench.method.uses_memory and classes >= 4:
+        assert min(record.phases[-1].memory["exemplars"]) >= 1
+
+
+@pytest.mark.parametrize("compressor", COMPRESSORS)
+@pytest.mark.parametrize("method", METHODS)
+def test_two_runs_are_equal_and_another_seed_is_not(workspace: Path, method: str, compressor: str) -> None:
+    suite = tiny_suite(training={"base_epochs": 1, "epochs": 1})
+    store = coloured_store()
+    place(suite, store)
+
+    def bits(seed: int) -> tuple[list[list[float]], dict[str, torch.Tensor]]:
+        bench = build_with_split(suite, method, compressor, seed)
+        record = run_cell(bench.cell, Silent())
+        return [phase.losses for phase in record.phases], {}
+
+    assert bits(SEED) == bits(SEED)
+    assert bits(SEED) != bits(SEED + 1)
+
+
+def build_with_split(suite: Suite, method: str, compressor: str, seed: int) -> Bench:
+    """The cell's parts, with a split for any seed."""
+    store = ImageStore.load(suite.store)
+    save_split(make_split(store, suite.protocol, seed), store, suite.split_path(seed))
+    return build(find_cell(suite, method, compressor, seed))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_state_dict_carries_everything(workspace: Path, method: str) -> None:
+    """A fresh object with the state gives the same scores, features and next phase."""
+    suite = tiny_suite(training={"base_epochs": 1, "epochs": 1})
+    place(suite, coloured_store())
+    from cimbench.benchmarks.run import task
+
+    one = build(find_cell(suite, method, "none", SEED))
+    one.method.learn(task(one, one.stream.phase(0), [], Silent()))
+    other = build(find_cell(suite, method, "none", SEED))
+    other.method.load_state_dict({name: value.clone() for name, value in one.method.state_dict().items()})
+    images = one.stream.test_so_far(0).resized(16)
+    for bench in (one, other):
+        bench.method.learn(task(bench, bench.stream.phase(1), [], Silent()))
+    assert torch.equal(one.method.embed(images), other.method.embed(images))
+    for head, scores in one.method.scores(images).items():
+        assert torch.equal(scores, other.method.scores(images)[head])
+
+
+def test_replayed_images_are_what_the_memory_holds(workspace: Path) -> None:
+    """The exemplars in a training task are the memory's decoded bytes, not the originals."""
+    suite = tiny_suite(compressors={"class_activation": {"ratio": 4.0, "threshold": 0.5}})
+    place(suite, coloured_store())
+    bench = build(find_cell(suite, "replay", "class_activation", SEED))
+    from cimbench.benchmarks.run import task
+
+    first, second = bench.stream.phase(0), bench.stream.phase(1)
+    bench.method.learn(task(bench, first, [], Silent()))
+    bench.memory.remember(first, bench.method.network, torch.Generator())
+    given = task(bench, second, [], Silent())
+    held = bench.memory.replay()
+    assert torch.equal(given.images[len(second.train) :], held.resized(16))
+    assert torch.equal(given.labels[len(second.train) :], held.labels)
+    originals = first.train.subset(torch.tensor([first.train.names.index(name) for name in bench.memory.names]))
+    assert originals.digest != held.digest
+    assert not torch.equal(originals.resized(16), held.resized(16))
+
+
+@pytest.mark.slow
+def test_bounds_hold_on_a_tiny_stream(workspace: Path) -> None:
+    """Joint > replay > finetune, with margins, over seeds."""
+    suite = tiny_suite(budget={"exemplars_per_class": 4.0}, training={"base_epochs": 12, "epochs": 12})
+    place(suite, coloured_store(classes=6, train=20, test=10))
+    last: dict[str, list[float]] = {"joint": [], "icarl": [], "replay": [], "finetune": []}
+    for seed in (1, 2, 3):
+        for method, values in last.items():
+            record = run_cell(build_with_split(suite, method, "none", seed).cell, Silent())
+            head = "nme" if method == "icarl" else "linear"
+            values.append(sum(record.phases[-1].correct[head]) / sum(record.tested))
+    mean = {method: sum(values) / 3 for method, values in last.items()}
+    assert mean["joint"] > 0.9
+    assert mean["joint"] >= mean["replay"] > mean["finetune"] + 0.15
+    assert mean["icarl"] > mean["finetune"] + 0.15
+    assert mean["finetune"] < 0.6
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "softmax"])
+def test_icarl_distills_from_the_network_before_the_phase(workspace: Path, loss: str) -> None:
+    """With a huge weight on the old network's answers the old classes' scores hardly move; without, they do."""
+    sections = {"training": {"base_epochs": 3, "epochs": 3, "learning_rate": 0.05}}
+    suite = tiny_suite(methods={"icarl": {"loss": loss, "distillation_weight": 20.0}}, **sections)
+    place(suite, coloured_store())
+    from cimbench.benchmarks.run import task
+
+    moved = {}
+    for method in ("icarl", "finetune"):
+        bench = build(find_cell(suite, method, "none", SEED))
+        bench.method.learn(task(bench, bench.stream.phase(0), [], Silent()))
+        images = bench.stream.phase(1).train.resized(16)
+        before = bench.method.scores(images)["linear"].softmax(1)
+        bench.method.learn(task(bench, bench.stream.phase(1), [], Silent()))
+        after = bench.method.scores(images)["linear"][:, : before.shape[1]].softmax(1)
+        moved[method] = float((before - after).abs().mean())
+    assert moved["icarl"] < 0.7 * moved["finetune"]
+
+
+def test_joint_starts_anew_and_sees_all(workspace: Path) -> None:
+    suite = tiny_suite(training={"base_epochs": 1, "epochs": 1})
+    place(suite, coloured_store())
+    from cimbench.benchmarks.run import task
+
+    bench = build(find_cell(suite, "joint", "none", SEED))
+    assert len(task(bench, bench.stream.phase(1), [], Silent()).images) == 4 * 12
+    before = dataclasses.replace(bench).method.network
+    bench.method.learn(task(bench, bench.stream.phase(0), [], Silent()))
+    assert bench.method.network is not before

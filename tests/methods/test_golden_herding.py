@@ -1,0 +1,92 @@
+"""Herding and its budget against the reference's own output: exact (golden README 4)."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from cimbench.methods.herding import budgeted_herding, longest_prefix, normalised_features, select
+
+Golden = Callable[[str], dict[str, np.ndarray]]
+
+
+@pytest.mark.parametrize("name", ["herding_a", "herding_b", "herding_c"])
+def test_selection_and_reduction(golden: Golden, name: str) -> None:
+    data = golden(name)
+    features, costs = torch.from_numpy(data["features"]), torch.from_numpy(data["compress_rates"])
+    chosen = budgeted_herding(features, costs, float(data["budget"]))
+    assert chosen == data["selected"].tolist()
+    assert sum(costs[chosen].tolist()) == pytest.approx(float(data["selected_consumption"]), abs=1e-12)
+    plain = budgeted_herding(features, torch.ones(len(costs)), float(data["budget"]))
+    assert plain == data["plain_selected"].tolist()
+    for budget, kept in zip(data["reduce_budgets"].tolist(), data["reduce_kept_count"].tolist(), strict=True):
+        assert longest_prefix(costs[chosen], budget) == kept
+
+
+def test_running_sums_at_the_budgets_edge(golden: Golden) -> None:
+    data = golden("herding_rate_edge")
+    features = torch.from_numpy(data["features"])
+    for k, (rate, budget) in enumerate(zip(data["rate"].tolist(), data["budget"].tolist(), strict=True)):
+        costs = torch.full((len(features),), rate, dtype=torch.float64)
+        chosen = budgeted_herding(features, costs, budget)
+        assert len(chosen) == data["count"][k]
+        assert chosen == [i for i in data["selected"][k].tolist() if i >= 0]
+        assert longest_prefix(costs, budget) == data["count"][k]
+
+
+def test_a_memory_over_three_steps(golden: Golden) -> None:
+    data = golden("herding_sequence")
+    starts = np.concatenate([[0], data["class_counts"].cumsum()])
+    features, costs = torch.from_numpy(data["features"]), torch.from_numpy(data["compress_rates"])
+    memory: dict[int, list[int]] = {}
+    for step, new in enumerate([(0, 1), (2,), (3,)]):
+        seen = len(memory) + len(new)
+        share = int(data["memory_size"]) // seen
+        assert share == data[f"step{step}_per_class"]
+        for label, kept in memory.items():
+            memory[label] = kept[: longest_prefix(costs[torch.tensor(kept) + starts[label]], share)]
+        for label in new:
+            mine = slice(int(starts[label]), int(starts[label + 1]))
+            memory[label] = budgeted_herding(features[mine], costs[mine], share)
+        held = [(label, index) for label, kept in memory.items() for index in kept]
+        offset = starts if data[f"step{step}_index"].max() >= data["class_counts"].max() else np.zeros(5, dtype=int)
+        assert [label for label, _ in held] == data[f"step{step}_class"].tolist()
+        assert [int(index + offset[label]) for label, index in held] == data[f"step{step}_index"].tolist()
+        for row, (label, kept) in enumerate(memory.items()):
+            mean = normalised_features(features[torch.tensor(kept) + starts[label]]).mean(0)
+            expected = data[f"step{step}_class_means"][row]
+            np.testing.assert_allclose((mean / mean.norm()).numpy(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_class_smaller_than_its_share_is_kept_whole() -> None:
+    """The reference raises here (C12, C13)."""
+    features = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    assert sorted(budgeted_herding(features, torch.ones(5), 20)) == [0, 1, 2, 3, 4]
+    assert longest_prefix(torch.ones(5), 20) == 5
+    assert longest_prefix(torch.ones(5), 0.5) == 0
+    assert longest_prefix(torch.empty(0), 1) == 0
+
+
+def test_herding_is_the_greedy_of_the_paper() -> None:
+    """Algorithm 4 with plain loops."""
+    features = torch.randn(12, 3, generator=torch.Generator().manual_seed(2)).double().numpy()
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    chosen: list[int] = []
+    for k in range(1, 7):
+        gaps = [
+            np.inf if i in chosen else np.linalg.norm(unit.mean(0) - unit[[*chosen, i]].sum(0) / k) for i in range(12)
+        ]
+        chosen.append(int(np.argmin(gaps)))
+    assert budgeted_herding(torch.from_numpy(features), torch.ones(12), 6) == chosen
+
+
+def test_random_selection_fits_and_follows_its_generator() -> None:
+    costs = torch.rand(40, generator=torch.Generator().manual_seed(0)).double()
+
+    def picked(seed: int) -> list[int]:
+        return select("random", torch.empty(40, 1), costs, 5.0, torch.Generator().manual_seed(seed))
+
+    assert sum(costs[picked(1)].tolist()) <= 5.0
+    assert picked(1) == picked(1) != picked(2)
+    assert len(set(picked(1))) == len(picked(1))

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cimbench.datasets.errors import InputError
+from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.split import ProtocolParameters, make_split
+from cimbench.datasets.stream import ClassStream
+from cimbench.methods.budget import Budget, BudgetParameters, mean_plain_cost
+from cimbench.methods.compression.compressor import Boxes, Compressor
+from cimbench.methods.compression.exemplar import HEADER_BYTES
+from cimbench.methods.compression.none import NoCompression, NoneParameters
+from cimbench.methods.memory import BudgetExceededError, ExemplarMemory
+from cimbench.methods.networks.network import Network, NetworkParameters
+from tests.conftest import coloured_store, textured_images
+
+UNITS = ("paper_units", "raw_bytes", "coded_bytes")
+
+
+class DiagonalBoxes(Compressor):
+    """Boxes that differ from image to image, from the pixels alone."""
+
+    ratio = 4.0
+
+    def boxes(self, images: torch.Tensor, labels: torch.Tensor, network: Network) -> Boxes:  # noqa: ARG002
+        count, _, height, width = images.shape
+        corner = images[:, 0, 0, 0].long()
+        x1, y1 = corner % (width // 2) + 1, corner % (height // 2) + 1
+        zero = torch.zeros(count, dtype=torch.int64)
+        return Boxes(torch.stack([zero, zero, x1, y1], 1), torch.zeros(count, dtype=torch.bool))
+
+
+def network() -> Network:
+    values = NetworkParameters(architecture="resnet8", stem="small", width=2, input_side=16)
+    made = Network(values, torch.Generator().manual_seed(0))
+    made.head.grow(4, torch.Generator().manual_seed(0))
+    return made
+
+
+def ragged_store() -> ImageStore:
+    images, labels, names, is_test = [], [], [], []
+    for label in range(4):
+        for number in range(10):
+            images.append(textured_images(1, 12 + number % 3, 16 - label, 100 * label + number)[0])
+            labels.append(label)
+            names.append(f"{label}/{number}")
+            is_test.append(number >= 8)
+    classes = tuple("abcd")
+    return ImageStore.from_images(
+        images, labels, class_names=classes, names=tuple(names), is_test=torch.tensor(is_test)
+    )
+
+
+def mean_colour(images: ImageStore) -> torch.Tensor:
+    return images.resized(16).float().mean((2, 3))
+
+
+def memory_after(
+    phases: int,
+    unit: str,
+    per_class: float,
+    compressor: Compressor,
+    sharing: str = "fixed_total",
+    store: ImageStore | None = None,
+) -> tuple[ExemplarMemory, ClassStream]:
+    store = store or coloured_store()
+    stream = ClassStream(store, make_split(store, ProtocolParameters(name="lfs", phases=4), 0))
+    parameters = BudgetParameters(unit=unit, exemplars_per_class=per_class, sharing=sharing)
+    budget = Budget(parameters=parameters, plain_cost=mean_plain_cost(store, parameters), classes=4)
+    memory = ExemplarMemory(budget, compressor, "herding", mean_colour)
+    for index in range(phases):
+        memory.remember(stream.phase(index), network(), torch.Generator())
+        memory.audit(index + 1)
+    return memory, stream
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("stores", ["uniform", "ragged"])
+def test_the_budget_holds_in_every_unit_and_compression_holds_more(unit: str, stores: str) -> None:
+    store = coloured_store() if stores == "uniform" else ragged_store()
+    plain, _ = memory_after(4, unit, 2.0, NoCompression(NoneParameters()), store=store)
+    packed, _ = memory_after(4, unit, 2.0, DiagonalBoxes(), store=store)
+    assert plain.budget.total == packed.budget.total
+    for memory in (plain, packed):
+        account = memory.audit(4)
+        assert account.spent <= account.limit <= account.budget
+        assert account.bytes_held == len(memory.buffer)
+    if unit == "raw_bytes":
+        assert len(packed) > len(plain)
+
+
+def test_plain_exemplars_fill_their_raw_budget_exactly() -> None:
+    memory, _ = memory_after(4, "raw_bytes", 3.0, NoCompression(NoneParameters()))
+    account = memory.audit(4)
+    assert account.exemplars == (3, 3, 3, 3)
+    assert account.bytes_held == account.budget == 4 * 3 * (16 * 16 * 3 + HEADER_BYTES)
+
+
+def test_paper_units_count_area_and_bytes_are_reported_beside_them() -> None:
+    memory, _ = memory_after(1, "paper_units", 1.0, DiagonalBoxes())
+    total = 0.0
+    for index in range(len(memory)):
+        x1, y1 = memory.content(index)[12:16].clone().view(torch.uint16).tolist()
+        total += 1 - (1 - 1 / 4) * (1 - x1 * y1 / 256)
+    assert memory.audit(1).spent == pytest.approx(total, abs=1e-12)
+    assert total <= 4
+
+
+def test_old_classes_shrink_to_prefixes_of_their_own_order() -> None:
+    first, _ = memory_after(1, "raw_bytes", 2.0, DiagonalBoxes())
+    later, _ = memory_after(4, "raw_bytes", 2.0, DiagonalBoxes())
+    kept = [name for name, label in zip(later.names, later.labels.tolist(), strict=True) if label == 0]
+    assert 0 < len(kept) < len(first)
+    assert kept == first.names[: len(kept)]
+    for index, name in enumerate(kept):
+        assert torch.equal(later.content(index), first.content(first.names.index(name)))
+
+
+def test_fixed_per_class_does_not_shrink() -> None:
+    one, _ = memory_after(1, "raw_bytes", 2.0, NoCompression(NoneParameters()), "fixed_per_class")
+    four, _ = memory_after(4, "raw_bytes", 2.0, NoCompression(NoneParameters()), "fixed_per_class")
+    assert one.audit(1).exemplars == (2,)
+    assert four.audit(4).exemplars == (2, 2, 2, 2)
+
+
+def test_a_class_smaller_than_its_share_is_kept_whole_and_reported() -> None:
+    memory, stream = memory_after(1, "raw_bytes", 12.0, NoCompression(NoneParameters()))
+    account = memory.audit(1)
+    assert account.exemplars == (len(stream.phase(0).train),) == (12,)
+    assert account.exhausted_classes == 1
+    assert account.spent < account.class_share
+
+
+def test_replay_is_what_was_shown_to_herding_and_comes_from_the_buffer_alone() -> None:
+    memory, stream = memory_after(2, "raw_bytes", 2.0, DiagonalBoxes())
+    phase = stream.phase(1)
+    label = int(phase.new_labels[0])
+    mine = phase.train.subset(torch.nonzero(phase.train.labels == label).flatten())
+    shown = memory.candidates(mine, network()).replayed
+    replay = memory.replay()
+    for index, name in enumerate(memory.names):
+        if int(replay.labels[index]) == label:
+            assert torch.equal(replay.image(index), shown.image(mine.names.index(name)))
+    state = {name: value.clone() for name, value in memory.state_dict().items()}
+    fresh, _ = memory_after(0, "raw_bytes", 2.0, DiagonalBoxes())
+    fresh.load_state_dict(state)
+    assert fresh.replay().digest == replay.digest
+    assert fresh.names == memory.names
+    memory.buffer.zero_()
+    assert int(memory.replay().sizes.sum()) == 0
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_audit_raises_over_budget(unit: str) -> None:
+    memory, _ = memory_after(4, unit, 2.0, NoCompression(NoneParameters()))
+    memory._append([memory.content(0)], ["smuggled"])
+    with pytest.raises(BudgetExceededError, match="its share is"):
+        memory.audit(4)
+
+
+def test_the_audit_raises_for_bytes_without_a_header() -> None:
+    memory, _ = memory_after(1, "raw_bytes", 2.0, NoCompression(NoneParameters()))
+    memory.buffer = torch.cat([memory.buffer, torch.zeros(5, dtype=torch.uint8)])
+    with pytest.raises(BudgetExceededError, match="bytes held"):
+        memory.audit(1)
+
+
+@pytest.mark.parametrize("value", [0, 0.5, -3, float("nan"), float("inf")])
+def test_budgets_below_one_exemplar_are_refused(value: float) -> None:
+    with pytest.raises(InputError, match=r"budget.exemplars_per_class is .* give 1 or more"):
+        BudgetParameters(unit="raw_bytes", exemplars_per_class=value)
+
+
+def test_unknown_units_get_a_suggestion() -> None:
+    with pytest.raises(InputError, match="did you mean 'raw_bytes'"):
+        BudgetParameters(unit="raw_byte", exemplars_per_class=2)
+
+
+def test_shares_never_exceed_the_total() -> None:
+    """LUCIR rounds the share up and overshoots (2040 of 2000)."""
+    budget = Budget(
+        parameters=BudgetParameters(unit="paper_units", exemplars_per_class=20), plain_cost=1.0, classes=100
+    )
+    assert budget.total == 2000
+    for seen in range(1, 101):
+        assert budget.limit(seen) <= budget.total
+        assert budget.share(seen) == 2000 // seen
