@@ -28,7 +28,7 @@ def curve_figure(records: Sequence[Record]) -> Figure:
 
     Lines are means over seeds; the band spans the lowest to the highest seed.
     """
-    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    figure = Figure(figsize=(8.4, 4.2), layout="constrained")
     axes = figure.subplots()
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -48,7 +48,7 @@ def curve_figure(records: Sequence[Record]) -> Figure:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylim(0, 100)
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, frameon=False, loc="upper right")
+    figure.legend(fontsize=8, frameon=False, loc="outside right upper")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure

@@ -98,7 +98,8 @@ def test_a_missing_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         resolve_device("cuda")
 
 
-def test_the_command_line_prints_the_error_and_ends_with_2(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("workspace")
+def test_the_command_line_prints_the_error_and_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cells"]) == 2
     assert "params.yaml: is not there" in capsys.readouterr().err
     Path("params.yaml").write_text("suite: [")
@@ -109,7 +110,8 @@ def test_the_command_line_prints_the_error_and_ends_with_2(workspace: Path, caps
     assert "did you mean 'epochs'" in capsys.readouterr().err
 
 
-def test_json_is_the_same_suite(workspace: Path) -> None:
+@pytest.mark.usefixtures("workspace")
+def test_json_is_the_same_suite() -> None:
     Path("params.yaml").write_text(yaml.safe_dump(tiny_parameters()))
     assert main(["export", "there.json"]) == 0
     assert load_suite(Path("there.json")) == load_suite(Path("params.yaml"))

@@ -1,4 +1,4 @@
-"""Food-101 and Tiny ImageNet from archives of their official layouts: made here, and the real ones of the shared data."""
+"""Food-101 and Tiny ImageNet from archives of their official layouts: made here, and those of the shared data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every method x compressor x data set on a tiny stream: what a newcomer's file has to hold, whatever it does inside."""
+"""Every method x compressor x data set on a tiny stream: what a newcomer's file has to hold, whatever is inside."""
 
 from __future__ import annotations
 
@@ -85,9 +85,10 @@ def test_every_combination_keeps_its_promises(workspace: Path, method: str, comp
         assert min(record.phases[-1].memory["exemplars"]) >= 1
 
 
+@pytest.mark.usefixtures("workspace")
 @pytest.mark.parametrize("compressor", COMPRESSORS)
 @pytest.mark.parametrize("method", METHODS)
-def test_two_runs_are_equal_and_another_seed_is_not(workspace: Path, method: str, compressor: str) -> None:
+def test_two_runs_are_equal_and_another_seed_is_not(method: str, compressor: str) -> None:
     suite = tiny_suite(training={"base_epochs": 1, "epochs": 1})
     store = coloured_store()
     place(suite, store)
@@ -108,8 +109,9 @@ def build_with_split(suite: Suite, method: str, compressor: str, seed: int) -> B
     return build(find_cell(suite, method, compressor, seed))
 
 
+@pytest.mark.usefixtures("workspace")
 @pytest.mark.parametrize("method", METHODS)
-def test_state_dict_carries_everything(workspace: Path, method: str) -> None:
+def test_state_dict_carries_everything(method: str) -> None:
     """A fresh object with the state gives the same scores, features and next phase."""
     suite = tiny_suite(training={"base_epochs": 1, "epochs": 1})
     place(suite, coloured_store())
@@ -127,7 +129,8 @@ def test_state_dict_carries_everything(workspace: Path, method: str) -> None:
         assert torch.equal(scores, other.method.scores(images)[head])
 
 
-def test_replayed_images_are_what_the_memory_holds(workspace: Path) -> None:
+@pytest.mark.usefixtures("workspace")
+def test_replayed_images_are_what_the_memory_holds() -> None:
     """The exemplars in a training task are the memory's decoded bytes, not the originals."""
     suite = tiny_suite(compressors={"class_activation": {"ratio": 4.0, "threshold": 0.5}})
     place(suite, coloured_store())
@@ -146,8 +149,9 @@ def test_replayed_images_are_what_the_memory_holds(workspace: Path) -> None:
     assert not torch.equal(originals.resized(16), held.resized(16))
 
 
+@pytest.mark.usefixtures("workspace")
 @pytest.mark.slow
-def test_bounds_hold_on_a_tiny_stream(workspace: Path) -> None:
+def test_bounds_hold_on_a_tiny_stream() -> None:
     """Joint > replay > finetune, with margins, over seeds."""
     suite = tiny_suite(budget={"exemplars_per_class": 4.0}, training={"base_epochs": 12, "epochs": 12})
     place(suite, coloured_store(classes=6, train=20, test=10))
@@ -164,8 +168,9 @@ def test_bounds_hold_on_a_tiny_stream(workspace: Path) -> None:
     assert mean["finetune"] < 0.6
 
 
+@pytest.mark.usefixtures("workspace")
 @pytest.mark.parametrize("loss", ["sigmoid", "softmax"])
-def test_icarl_distills_from_the_network_before_the_phase(workspace: Path, loss: str) -> None:
+def test_icarl_distills_from_the_network_before_the_phase(loss: str) -> None:
     """With a huge weight on the old network's answers the old classes' scores hardly move; without, they do."""
     sections = {"training": {"base_epochs": 3, "epochs": 3, "learning_rate": 0.05}}
     suite = tiny_suite(methods={"icarl": {"loss": loss, "distillation_weight": 20.0}}, **sections)
@@ -184,7 +189,8 @@ def test_icarl_distills_from_the_network_before_the_phase(workspace: Path, loss:
     assert moved["icarl"] < 0.7 * moved["finetune"]
 
 
-def test_joint_starts_anew_and_sees_all(workspace: Path) -> None:
+@pytest.mark.usefixtures("workspace")
+def test_joint_starts_anew_and_sees_all() -> None:
     suite = tiny_suite(training={"base_epochs": 1, "epochs": 1})
     place(suite, coloured_store())
     from cimbench.benchmarks.run import task
