@@ -1,0 +1,162 @@
+"""DVC on a temporary copy of the project: run, run again, edit, compose another suite."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from mlflow.tracking import MlflowClient
+from omegaconf import OmegaConf
+
+from cimbench.benchmarks.record import load_record
+from tests.conftest import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(540)]
+
+SMALL_SUITE = {
+    "suite": "small-copy",
+    "matrix": {"methods": ["replay", "icarl"], "compressors": ["none", "class_activation"], "seeds": [5]},
+    "dataset": {
+        "name": "few-digits",
+        "source": "cluttered_digits",
+        "parameters": {
+            "side": 32,
+            "digit_side": [14, 16],
+            "fragments": 1,
+            "fragment_side": [4, 6],
+            "background_contrast": 0.2,
+            "train_per_class": 6,
+            "test_per_class": 3,
+            "seed": 0,
+        },
+    },
+    "protocol": {"name": "lfs", "phases": 2, "validation_share": 0.0, "order_seed": None},
+    "network": {"architecture": "resnet8", "stem": "strided", "width": 4, "input_side": 32},
+    "training": {"base_epochs": 1, "epochs": 1, "batch_size": 16, "learning_rate": 0.05},
+}
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    """The tracked files in a git repository of their own, with a suite that takes seconds as the default."""
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, tracked.split("\0")):
+        if not name.startswith(("results/", "tests/golden", "dvc.lock")) and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    header = "# @package _global_\ndefaults:\n  - embedded\n  - _self_\n"
+    (folder / "conf/suite/small-copy.yaml").write_text(header + yaml.safe_dump(SMALL_SUITE))
+    other = {**SMALL_SUITE, "suite": "other-copy", "matrix": {**SMALL_SUITE["matrix"], "methods": ["finetune"]}}
+    other["matrix"] = {"methods": ["finetune"], "compressors": ["none"], "seeds": [5]}
+    (folder / "conf/suite/other-copy.yaml").write_text(header + yaml.safe_dump(other))
+    (folder / "conf/config.yaml").write_text("defaults:\n  - suite: small-copy\n  - _self_\n")
+    with initialize_config_dir(str(folder / "conf"), version_base=None):
+        (folder / "params.yaml").write_text(OmegaConf.to_yaml(compose("config")))
+    run(folder, "git", "init", "-q")
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "copy")
+    return folder
+
+
+def run(folder: Path, *words: str) -> str:
+    """Run a command in the copy with this environment's programs; its whole output."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "GIT_"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
+    environment = {**own, "PATH": path, "DVC_NO_ANALYTICS": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The copy after its first `dvc repro`."""
+    folder = copy_of_the_project(tmp_path_factory.mktemp("project"))
+    run(folder, "dvc", "repro")
+    return folder
+
+
+def stale(project: Path) -> set[str]:
+    """Names of the stages that DVC would run."""
+    lines = run(project, "dvc", "status").splitlines()
+    return {line.rstrip(":") for line in lines if line and not line[0].isspace() and "@" in line}
+
+
+def test_every_cell_is_measured_tracked_and_in_the_table(project: Path) -> None:
+    cells = sorted(path.name for path in (project / "results/small-copy/cells").iterdir())
+    expected = [f"{m}-{c}-5" for m in ("icarl", "replay") for c in ("class_activation", "none")]
+    assert cells == expected
+    table = pd.read_csv(project / "results/small-copy/tables/comparison.csv", keep_default_na=False)
+    assert set(zip(table["method"], table["compressor"], table["head"], strict=True)) == {
+        (m, c, h) for m in ("replay", "icarl") for c in ("none", "class_activation") for h in ("linear", "nme")
+    }
+    assert table["budget"].nunique() == 1
+    assert (table["spent"] <= table["budget"]).all()
+    markdown = (project / "results/small-copy/tables/comparison.md").read_text()
+    assert "Suite small-copy: few-digits, 10 classes, LFS, 2 phases" in markdown
+    assert (project / "results/small-copy/plots/accuracy-over-phases.png").read_bytes()[:4] == b"\x89PNG"
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    experiment = client.get_experiment_by_name("cim-bench small-copy")
+    assert experiment is not None
+    assert len(client.search_runs([experiment.experiment_id])) == 4
+
+
+def test_the_second_time_nothing_is_computed(project: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in (project / "results").rglob("*") if p.is_file()}
+    output = run(project, "dvc", "repro")
+    assert "Running stage" not in output
+    assert {p: p.stat().st_mtime_ns for p in (project / "results").rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("edited", "expected"),
+    [
+        ("methods/icarl.py", {"run@small-copy-icarl-none-5", "run@small-copy-icarl-class_activation-5"}),
+        (
+            "methods/compression/class_activation.py",
+            {"run@small-copy-icarl-class_activation-5", "run@small-copy-replay-class_activation-5"},
+        ),
+        ("methods/finetune.py", set()),
+        ("benchmarks/tracking.py", set()),
+        ("benchmarks/report/tables.py", {"report@small-copy"}),
+    ],
+)
+def test_editing_a_file_makes_only_its_own_stages_stale(project: Path, edited: str, expected: set[str]) -> None:
+    path = project / edited
+    content = path.read_text()
+    path.write_text(content + "\n# edited\n")
+    try:
+        assert stale(project) == expected
+    finally:
+        path.write_text(content)
+    assert stale(project) == set()
+
+
+def test_editing_a_parameter_makes_only_its_own_cells_stale(project: Path) -> None:
+    path = project / "params.yaml"
+    content = path.read_text()
+    parameters = yaml.safe_load(content)
+    parameters["methods"]["icarl"]["loss"] = "softmax"
+    path.write_text(yaml.safe_dump(parameters))
+    try:
+        assert stale(project) == {"run@small-copy-icarl-none-5", "run@small-copy-icarl-class_activation-5"}
+    finally:
+        path.write_text(content)
+
+
+def test_another_suite_is_one_command_away_and_the_first_stays(project: Path) -> None:
+    run(project, "git", "add", "-A")
+    run(project, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "measured")
+    run(project, "dvc", "exp", "run", "-S", "suite=other-copy", "-S", "training.learning_rate=0.02")
+    record = load_record(project / "results/other-copy/cells/finetune-none-5")
+    assert record.complete
+    assert record.config["training"]["learning_rate"] == 0.02
+    assert yaml.safe_load((project / "params.yaml").read_text())["suite"] == "other-copy"
+    back = run(project, "dvc", "exp", "run", "-S", "suite=small-copy")
+    assert "Running stage 'run@" not in back
