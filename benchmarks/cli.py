@@ -81,29 +81,33 @@ def _records(suite: Suite) -> tuple[list[Any], list[str]]:
 
 def report(suite: Suite, _arguments: argparse.Namespace) -> str:
     """Write the suite's tables and pictures from its records."""
-    from cimbench.benchmarks.report.plots import curve_figure, save_figure
+    from cimbench.benchmarks.report.plots import curve_figure, gallery_figure, save_figure
     from cimbench.benchmarks.report.tables import write_tables
 
     records, absent = _records(suite)
     paths = write_tables(suite.results / "tables", records, absent)
     curve = suite.results / "plots" / "accuracy-over-phases.png"
     save_figure(curve_figure(records), curve)
+    pictures = [(cell.title, cell.folder / "gallery-phase-1.png") for cell in suite.cells()]
+    shown = [(title, path) for title, path in pictures if path.is_file()][:: len(suite.matrix.seeds)]
+    if shown:
+        save_figure(gallery_figure(shown), suite.results / "plots" / "what-the-memory-keeps.png")
     return f"{', '.join(map(str, [*paths, curve]))}: written. Next: cimbench show"
 
 
 def show(suite: Suite, _arguments: argparse.Namespace) -> str:
     """Print the suite's table and where everything is."""
-    from cimbench.benchmarks.report.tables import caption, reading_table
+    from cimbench.benchmarks.report.tables import caption, formatted, reading_table
 
     records, absent = _records(suite)
     table = reading_table(records)
-    print(f"\n{table.to_markdown(index=False, tablefmt='simple')}\n\n{caption(records)}")
+    print(f"\n{formatted(table, 'simple')}\n\n{caption(records)}")
     if absent:
         print(f"not run: {', '.join(absent)}")
     return (
         f"\ntable    {suite.results}/tables/comparison.md (also .csv, .tex)"
         f"\npicture  {suite.results}/plots/accuracy-over-phases.png"
-        f"\ngallery  {suite.results}/cells/<cell>/gallery-phase-1.png: what the memory keeps"
+        f"\ngallery  {suite.results}/plots/what-the-memory-keeps.png (all phases: {suite.results}/cells/)"
         "\nnext     mlflow ui: compare the runs in a browser; dvc exp run -S budget.exemplars_per_class=5: change a "
         'parameter;\n         dvc exp run -S suite=food101-mini: another suite (README, "Another suite")'
     )

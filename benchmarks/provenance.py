@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,20 @@ _SOURCES = ("datasets/*.py", "methods/**/*.py", "benchmarks/run.py", "benchmarks
 
 
 def _own_file(entry: str) -> Path:
-    """The file of a registry entry."""
-    return _ROOMS / Path(*entry.split(":")[0].split(".")[1:]).with_suffix(".py")
+    """The file of a registry entry, which may lie outside the project."""
+    spec = find_spec(entry.split(":")[0])
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).resolve()
 
 
 def source_digest(method: str, compressor: str) -> str:
     """sha256 over the source files that can change a cell's numbers: other methods' and compressors' own are not."""
-    entries = {**METHODS, **COMPRESSORS}
-    others = {_own_file(entry) for name, entry in entries.items() if name not in (method, compressor)}
+    own = {_own_file(METHODS[method]), _own_file(COMPRESSORS[compressor])}
+    everyone = {_own_file(entry) for table in (METHODS, COMPRESSORS) for entry in table.values()}
+    shared = {path for pattern in _SOURCES for path in _ROOMS.glob(pattern)} - everyone
     sha = hashlib.sha256()
-    for path in sorted({path for pattern in _SOURCES for path in _ROOMS.glob(pattern)} - others):
-        sha.update(path.relative_to(_ROOMS).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in sorted(shared | own):
+        sha.update(path.name.encode() + b"\0" + path.read_bytes())
     return sha.hexdigest()
 
 

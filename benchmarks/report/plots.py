@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from cimbench.benchmarks.metrics import accuracy_per_phase
 from cimbench.benchmarks.record import Record
@@ -51,6 +52,22 @@ def curve_figure(records: Sequence[Record]) -> Figure:
     figure.legend(fontsize=8, frameon=False, loc="outside right upper")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+    return figure
+
+
+def gallery_figure(pictures: Sequence[tuple[str, Path]]) -> Figure:
+    """What the memory keeps: the cells' first galleries side by side, each under its title."""
+    figure = Figure(figsize=(3.4 * len(pictures), 4), layout="constrained")
+    panels = figure.subplots(1, len(pictures), squeeze=False)[0]
+    for axes, (title, path) in zip(panels, pictures, strict=True):
+        picture = imread(path)
+        axes.imshow(picture)
+        axes.set_title(title, fontsize=9)
+        columns = ("image", "box", "replayed")
+        axes.set_xticks([picture.shape[1] * (2 * i + 1) / 6 for i in range(3)], columns, fontsize=8)
+        axes.set_yticks([])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
     return figure
 
 

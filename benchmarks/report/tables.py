@@ -76,7 +76,7 @@ def _seconds(record: Record) -> float:
 
 def reading_table(records: Sequence[Record]) -> pd.DataFrame:
     """The same for people: accuracies as mean ± deviation, sizes in kB."""
-    rows = []
+    rows: list[dict[str, str]] = []
     for (method, compressor), members in _groups(records).items():
         last = [record.phases[-1].memory for record in members]
         classes = len(members[0].class_names)
@@ -103,6 +103,12 @@ def reading_table(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def formatted(table: pd.DataFrame, style: str) -> str:
+    """The table as text in one of tabulate's styles, numbers as they were written, to the right."""
+    alignment = ["left"] * 3 + ["right"] * (len(table.columns) - 3)
+    return str(table.to_markdown(index=False, tablefmt=style, disable_numparse=True, colalign=alignment))
+
+
 def _mean(accounts: Sequence[dict[str, float]], name: str) -> float:
     return float(np.mean([account[name] for account in accounts]))
 
@@ -117,6 +123,7 @@ def caption(records: Sequence[Record]) -> str:
     config, origin = first.config, first.provenance
     protocol, budget, network = config["protocol"], config["budget"], config["network"]
     seeds = sorted({record.config["seed"] for record in records})
+    spread_words = f"Mean ± sample standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else "One seed"
     devices = sorted({_hardware(record) for record in records})
     commits = sorted({_commit(record) for record in records})
     return (
@@ -124,7 +131,7 @@ def caption(records: Sequence[Record]) -> str:
         f"{protocol['name'].upper()}, {len(first.group_sizes)} phases. Budget: {budget['exemplars_per_class']:g} "
         f"uncompressed exemplars a class ({budget['sharing'].replace('_', ' ')}), counted in "
         f"{UNIT_WORDS[budget['unit']]}. Network: {network['architecture']}, width {network['width']}, "
-        f"{network['input_side']} px. Mean ± sample standard deviation over {len(seeds)} seeds "
+        f"{network['input_side']} px. {spread_words} "
         f"({', '.join(map(str, seeds))}). {'; '.join(devices)}; torch {origin['versions']['torch']}; "
         f"commit {', '.join(commits)}."
     )
@@ -152,8 +159,8 @@ def write_tables(folder: Path, records: Sequence[Record], absent: Sequence[str])
     """comparison.md (for people), .csv (numbers) and .tex; cells that are missing are named with the reason."""
     reading, text = reading_table(records), caption(records)
     note = f"\nNot run: {', '.join(absent)}.\n" if absent else ""
-    markdown = f"{text}\n\n{reading.to_markdown(index=False, tablefmt='github')}\n{note}"
-    latex = f"% {text}\n{reading.to_markdown(index=False, tablefmt='latex_booktabs')}\n"
+    markdown = f"{text}\n\n{formatted(reading, 'github')}\n{note}"
+    latex = f"% {text}\n{formatted(reading, 'latex_booktabs')}\n"
     contents = {
         "comparison.md": markdown,
         "comparison.csv": numbers_table(records).to_csv(index=False, float_format="%.6g"),

@@ -1,0 +1,146 @@
+"""Tables and pictures are recomputed from records whose numbers are worked by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cimbench.benchmarks.cli import main
+from cimbench.benchmarks.config import find_cell
+from cimbench.benchmarks.record import PhaseRecord, Record, load_record
+from cimbench.benchmarks.report.plots import curve_figure
+from cimbench.benchmarks.report.tables import caption, numbers_table, reading_table, write_tables
+from cimbench.benchmarks.run import run_cell
+from cimbench.datasets.errors import InputError
+from tests.benchmarks.workplace import furnish
+from tests.conftest import tiny_suite
+from tests.methods.test_contract import Silent
+
+
+def record(seed: int, correct: list[list[int]], method: str = "replay", unit: str = "raw_bytes") -> Record:
+    """Two phases of two classes each, ten test images a group."""
+    suite = tiny_suite(budget={"unit": unit})
+    config = find_cell(suite, method, "none", seed).resolved()
+    memory: dict[str, Any] = {"unit": unit, "budget": 12000, "limit": 12000, "spent": 11000.0 + seed}
+    memory |= {"exemplars": [3, 4], "bytes_held": 11000 + seed, "mean_box_area": 1.0}
+    phases = [
+        PhaseRecord(
+            correct={"linear": row},
+            correct_top5={"linear": row},
+            losses=[1.0],
+            memory=memory,
+            seconds={"learn": 2.0, "evaluate": 1.0},
+            model_bytes=5000,
+        )
+        for row in correct
+    ]
+    origin: dict[str, Any] = {
+        "commit": "0123456789abcdef",
+        "sources_changed": False,
+        "started": "then",
+        "versions": {"torch": "2.8.0"},
+        "hardware": {"processor": "A processor", "threads": 2, "device": "cpu"},
+    }
+    return Record(
+        run_id="x",
+        suite="test",
+        cell=f"{method}-none-{seed}",
+        config=config,
+        provenance=origin,
+        data_digest="d",
+        class_names=["a", "b", "c", "d"],
+        group_sizes=[2, 2],
+        tested=[10, 10],
+        phases=phases,
+    )
+
+
+TWO_SEEDS = [record(1, [[8], [4, 6]]), record(2, [[10], [6, 8]])]
+
+
+def test_means_and_spread_by_hand() -> None:
+    (row,) = numbers_table(TWO_SEEDS).to_dict("records")
+    # averages (0.8 + 0.5) / 2 and (1.0 + 0.7) / 2; last 0.5 and 0.7; forgetting 0.4 and 0.4
+    assert row["average_accuracy"] == pytest.approx(75.0)
+    assert row["average_accuracy_sd"] == pytest.approx(np.std([65, 85], ddof=1))
+    assert row["last_accuracy"] == pytest.approx(60.0)
+    assert row["forgetting"] == pytest.approx(40.0)
+    assert row["forgetting_sd"] == pytest.approx(0.0)
+    assert (row["bytes_held"], row["exemplars"], row["seeds"], row["seconds"]) == (11001.5, 7.0, 2, 6.0)
+    (text,) = reading_table(TWO_SEEDS).to_dict("records")
+    assert text["average accuracy (%)"] == "75.0 ± 14.1"
+    assert text["last accuracy (%)"] == "60.0 ± 14.1"
+    assert text["budget"] == "12.0 kB"
+    assert text["bytes held (kB)"] == "11.0"
+    assert text["exemplars"] == "7.0 ± 0.0"
+    assert text["per class"] == "1.8"
+
+
+def test_one_seed_has_no_spread_and_says_so() -> None:
+    (text,) = reading_table(TWO_SEEDS[:1]).to_dict("records")
+    assert text["last accuracy (%)"] == "50.0"
+    assert "One seed (1)" in caption(TWO_SEEDS[:1])
+
+
+def test_paper_units_are_printed_as_images() -> None:
+    (text,) = reading_table([record(1, [[8], [4, 6]], unit="paper_units")]).to_dict("records")
+    assert text["budget"] == "12000.0 images"
+
+
+def test_the_caption_says_what_was_measured() -> None:
+    words = caption(TWO_SEEDS)
+    for part in ("4 classes, LFS, 2 phases", "really held", "2 seeds (1, 2)", "A processor, 2 threads", "0123456789"):
+        assert part in words
+
+
+def test_files_and_absent_cells(tmp_path: Path) -> None:
+    write_tables(tmp_path, TWO_SEEDS, ["icarl-none-1"])
+    assert "Not run: icarl-none-1." in (tmp_path / "comparison.md").read_text()
+    assert pd.read_csv(tmp_path / "comparison.csv")["last_accuracy"].tolist() == [60.0]
+    tex = (tmp_path / "comparison.tex").read_text()
+    assert "75.0 $\\pm$ 14.1" in tex
+    assert "\\toprule" in tex
+
+
+def test_the_curve_shows_the_means_and_the_band_the_extremes() -> None:
+    (axes,) = curve_figure(TWO_SEEDS).axes
+    (line,) = axes.get_lines()
+    assert line.get_xdata().tolist() == [1, 2]
+    np.testing.assert_allclose(line.get_ydata(), [90, 60])
+    (band,) = axes.collections
+    corners = band.get_paths()[0].vertices
+    assert corners[:, 1].min() == pytest.approx(50)
+    assert corners[:, 1].max() == pytest.approx(100)
+
+
+def test_the_command_writes_and_prints_what_was_measured(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = furnish(workspace, matrix={"compressors": ["none", "class_activation"]})
+    assert main(["--params", "params.json", "report"]) == 2
+    assert "no cell of suite test is complete; run them with dvc repro" in capsys.readouterr().err
+    measured = run_cell(find_cell(suite, "replay", "none", 3), Silent())
+    assert main(["--params", "params.json", "report"]) == 0
+    assert main(["--params", "params.json", "show"]) == 0
+    printed = capsys.readouterr().out
+    last = 100 * sum(measured.phases[-1].correct["linear"]) / sum(measured.tested)
+    assert f"{last:.1f}" in printed
+    assert "not run: replay-class_activation-3" in printed
+    assert "results/test/tables/comparison.md" in printed
+    pictures = workspace / "results/test/plots"
+    assert {path.name for path in pictures.iterdir()} == {"accuracy-over-phases.png", "what-the-memory-keeps.png"}
+    assert main(["--params", "params.json", "cells"]) == 0
+    assert "replay-none-3  done\nreplay-class_activation-3  not run" in capsys.readouterr().out
+
+
+def test_a_damaged_record_is_told(workspace: Path) -> None:
+    folder = workspace / "cell"
+    folder.mkdir()
+    with pytest.raises(InputError, match="run the cell first"):
+        load_record(folder)
+    for content in ("{", "{}", '{"phases": []}'):
+        (folder / "record.json").write_text(content)
+        with pytest.raises(InputError, match="is damaged or of another version"):
+            load_record(folder)

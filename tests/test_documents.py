@@ -1,0 +1,107 @@
+"""The documents are true: their steps work, their numbers are in results/, their files exist."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from cimbench.benchmarks import registry
+from cimbench.benchmarks.config import find_cell
+from cimbench.benchmarks.run import run_cell
+from cimbench.datasets.fetch import no_progress
+from tests.benchmarks.workplace import furnish
+from tests.conftest import ROOT, tiny_suite
+from tests.methods.test_contract import Silent
+
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture
+def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """CONTRIBUTING's code blocks as importable modules; kind -> module name."""
+    found: dict[str, str] = {}
+    pattern = r"<!-- test: (\w+) (\w+)\.py -->\n\s*```python\n(.*?)\n\s*```"
+    for kind, name, block in re.findall(pattern, CONTRIBUTING, re.S):
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(block))
+        found[kind] = name
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    yield found
+    for name in found.values():
+        sys.modules.pop(name, None)
+
+
+def test_the_steps_for_a_compressor_and_a_method(
+    examples: dict[str, str], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.COMPRESSORS, "left_half", f"{examples['compressor']}:LeftHalf:LeftHalfParameters")
+    monkeypatch.setitem(registry.METHODS, "half", f"{examples['method']}:HalfSmoothed:HalfSmoothedParameters")
+    sections = {"compressors": {"left_half": {"ratio": 4.0}}, "methods": {"half": {"smoothing": 0.2}}}
+    suite = furnish(workspace, budget={"exemplars_per_class": 6.0}, **sections)
+    record = run_cell(find_cell(suite, "half", "left_half", 3), Silent())
+    assert record.complete
+    account = record.phases[-1].memory
+    assert account["mean_box_area"] == 0.5
+    plain = run_cell(find_cell(suite, "half", "none", 3), Silent()).phases[-1].memory
+    assert sum(account["exemplars"]) > sum(plain["exemplars"])
+    assert account["budget"] == plain["budget"]
+
+
+def test_the_steps_for_a_data_set(examples: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.SOURCES, "two_colours", f"{examples['source']}:prepare:TwoColoursParameters")
+    suite = tiny_suite(dataset={"source": "two_colours", "parameters": {"images": 6}})
+    prepare, parameters = suite.dataset.build_source()
+    store = prepare(parameters, tmp_path, no_progress)
+    assert store.labels.bincount().tolist() == [6, 6]
+    assert int(store.is_test.sum()) == 4
+    assert torch.equal(store.image(3)[1], torch.full((16, 16), 103, dtype=torch.uint8))
+
+
+def table_rows(text: str) -> list[dict[str, str]]:
+    """Rows of the first Markdown table, by column."""
+    lines = [line.strip().strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    names = [name.strip() for name in lines[0]]
+    return [dict(zip(names, (cell.strip() for cell in line), strict=True)) for line in lines[2:]]
+
+
+def test_the_readmes_table_is_the_measured_one() -> None:
+    block = README.split("<!-- table: results/embedded/tables/comparison.md -->")[1].split("<!-- end -->")[0]
+    measured = table_rows((ROOT / "results/embedded/tables/comparison.md").read_text())
+    printed = table_rows(block)
+    assert len(printed) == len(measured)
+    for mine, theirs in zip(printed, measured, strict=True):
+        assert mine == {name: theirs[name] for name in mine}
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_named_files_exist(document: str) -> None:
+    text = (ROOT / document).read_text()
+    for path in re.findall(r"`((?:benchmarks|methods|datasets|conf|tests)/[\w/.-]+)`", text):
+        assert (ROOT / path).exists(), path
+    for path in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (ROOT / path).exists(), path
+
+
+def test_every_dependency_has_its_reason() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    table = CONTRIBUTING.split("## Dependencies")[1]
+    for requirement in project["dependencies"]:
+        assert re.split(r"[\[>=<]", requirement)[0] in table, requirement
+
+
+def test_the_lock_is_pinned_by_hash_and_names_no_address() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    assert "://" not in text
+    requirements = re.findall(r"^[\w.-]+==.*?(?=^[\w.-]+==|\Z)", text, re.S | re.M)
+    assert len(requirements) > 50
+    assert all("--hash=sha256:" in requirement for requirement in requirements)
