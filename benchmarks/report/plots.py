@@ -21,7 +21,7 @@ STYLES = ("-", "--", ":")
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG, atomically."""
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150))
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150, bbox_inches="tight"))
 
 
 def curve_figure(records: Sequence[Record]) -> Figure:
