@@ -42,7 +42,7 @@ types: install  ## types, by mypy --strict, over the import name cimbench
 	cd build/types && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml -p cimbench
 
 bench: install  ## throughput benchmarks of this machine
-	$(BIN)/python -m pytest benchmarks/throughput --benchmark-only --benchmark-columns=median,iqr,ops,rounds
+	$(BIN)/python -m pytest benchmarks/throughput -s --benchmark-only --benchmark-columns=median,iqr,ops,rounds
 
 lock: install  ## resolve requirements.lock anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \

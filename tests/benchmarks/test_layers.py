@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,9 @@ def test_importing_everything_has_no_side_effects(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pyproject_lists_every_folder_with_code() -> None:
+    """An installed copy has what an editable one has."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert set(listed) == {"cimbench." + ".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES}
