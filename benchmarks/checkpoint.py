@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cimbench.benchmarks.parameters import flatten
+from cimbench.benchmarks.parameters import differences
 from cimbench.benchmarks.record import Record, record_from_json
 from cimbench.datasets.arrays import load_arrays, save_arrays
 from cimbench.datasets.errors import InputError
@@ -52,11 +52,12 @@ def _differences(there: Record, here: Record) -> str:
     """What differs, in words."""
 
     def identity(record: Record) -> dict[str, Any]:
-        sources = record.provenance["source_digest"][:12]
-        return flatten(record.config) | {"data": record.data_digest[:12], "source files": sources}
+        origin = record.provenance
+        return record.config | {
+            "data": record.data_digest[:12],
+            "source files": origin["source_digest"][:12],
+            "torch": origin["versions"]["torch"],
+            "device used": origin["hardware"]["device"],
+        }
 
-    old, new = identity(there), identity(here)
-    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    return (
-        "; ".join(f"{key} is {old.get(key)!r} there and {new.get(key)!r} here" for key in keys) or "the split differs"
-    )
+    return differences(identity(there), identity(here)) or "the split differs"

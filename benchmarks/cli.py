@@ -68,15 +68,15 @@ def _tracking(cell: Cell, off: bool) -> list[Any]:
     return [Tracker(cell.folder)]
 
 
-def _records(suite: Suite) -> tuple[list[Any], list[str]]:
+def _records(suite: Suite) -> tuple[list[Any], dict[str, str]]:
+    """The suite's complete records, and why the others are absent."""
     from cimbench.benchmarks.record import load_records
-    from cimbench.benchmarks.report.tables import absent_cells
 
-    cells = list(suite.cells())
-    records = load_records([cell.folder for cell in cells])
+    records, absent = load_records({cell.folder: cell.resolved() for cell in suite.cells()})
     if not records:
-        raise InputError(f"{suite.results}/cells: no cell of suite {suite.suite} is complete; run them with dvc repro")
-    return records, absent_cells([cell.name for cell in cells], records)
+        reasons = "".join(f"\n  {cell}: {reason}" for cell, reason in absent.items())
+        raise InputError(f"{suite.results}/cells: no cell is complete; run them with dvc repro{reasons}")
+    return records, absent
 
 
 def report(suite: Suite, _arguments: argparse.Namespace) -> str:
@@ -97,13 +97,13 @@ def report(suite: Suite, _arguments: argparse.Namespace) -> str:
 
 def show(suite: Suite, _arguments: argparse.Namespace) -> str:
     """Print the suite's table and where everything is."""
-    from cimbench.benchmarks.report.tables import caption, formatted, reading_table
+    from cimbench.benchmarks.report.tables import caption, footnotes, formatted, reading_table
 
     records, absent = _records(suite)
     table = reading_table(records)
     print(f"\n{formatted(table, 'simple')}\n\n{caption(records)}")
-    if absent:
-        print(f"not run: {', '.join(absent)}")
+    for note in footnotes(records, absent):
+        print(f"- {note}")
     return (
         f"\ntable    {suite.results}/tables/comparison.md (also .csv, .tex)"
         f"\npicture  {suite.results}/plots/accuracy-over-phases.png"
@@ -115,29 +115,27 @@ def show(suite: Suite, _arguments: argparse.Namespace) -> str:
 
 def track(suite: Suite, _arguments: argparse.Namespace) -> str:
     """Import the suite's cells into MLflow; runs that are there already are left alone."""
-    from cimbench.benchmarks.record import FILE_NAME, load_record
     from cimbench.benchmarks.tracking import Tracker, configure_logging, tracking_uri
 
     configure_logging()
-    folders = [cell.folder for cell in suite.cells() if (cell.folder / FILE_NAME).is_file()]
+    records, absent = _records(suite)
     with bar(f"importing {suite.suite}") as progress:
-        for number, folder in enumerate(folders):
-            Tracker(folder).log(load_record(folder))
-            progress(number + 1, len(folders))
-    return f"{len(folders)} cells of suite {suite.suite} are in {tracking_uri()}. Next: mlflow ui"
+        for number, record in enumerate(records):
+            Tracker(suite.results / "cells" / record.cell).log(record)
+            progress(number + 1, len(records))
+    left = "".join(f"\nnot imported: {cell}: {reason}" for cell, reason in absent.items())
+    return f"{len(records)} cells of suite {suite.suite} are in {tracking_uri()}{left}. Next: mlflow ui"
 
 
 def cells(suite: Suite, _arguments: argparse.Namespace) -> str:
     """List the suite's cells and which are done."""
-    from cimbench.benchmarks.record import FILE_NAME, load_record
+    from cimbench.benchmarks.record import load_records
 
-    done = 0
-    for cell in suite.cells():
-        complete = (cell.folder / FILE_NAME).is_file() and load_record(cell.folder).complete
-        state = "done" if complete else "stopped halfway" if cell.checkpoint.is_file() else "not run"
-        done += complete
-        print(f"{cell.name}  {state}")
-    return f"{done} of {len(list(suite.cells()))} cells of suite {suite.suite} are done. Next: dvc repro"
+    expected = {cell.folder: cell.resolved() for cell in suite.cells()}
+    records, absent = load_records(expected)
+    for folder in expected:
+        print(f"{folder.name}  {absent.get(folder.name, 'done')}")
+    return f"{len(records)} of {len(expected)} cells of suite {suite.suite} are done. Next: dvc repro"
 
 
 def export(suite: Suite, arguments: argparse.Namespace) -> str:

@@ -14,7 +14,7 @@ import torch
 from cimbench.benchmarks import registry
 from cimbench.benchmarks.parameters import build
 from cimbench.datasets.augment import AugmentParameters
-from cimbench.datasets.errors import InputError, check_choice
+from cimbench.datasets.errors import InputError, check_choice, check_file_name, check_seed
 from cimbench.datasets.split import ProtocolParameters
 from cimbench.methods.budget import BudgetParameters
 from cimbench.methods.herding import SELECTIONS
@@ -32,6 +32,9 @@ class DatasetParameters:
     source: str
     parameters: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        check_file_name("dataset.name", self.name)
+
     def build_source(self) -> tuple[Any, Any]:
         """The source's `prepare` function and its checked parameters."""
         prepare, cls = registry.load("dataset.source", registry.SOURCES, self.source)
@@ -45,6 +48,13 @@ class MatrixParameters:
     methods: list[str]
     compressors: list[str]
     seeds: list[int]
+
+    def __post_init__(self) -> None:
+        for name in ("methods", "compressors", "seeds"):
+            if not getattr(self, name):
+                raise InputError(f"matrix.{name} is empty; name at least one")
+        for seed in self.seeds:
+            check_seed("matrix.seeds", seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +87,15 @@ class Suite:
 
     def __post_init__(self) -> None:
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
-        if not self.suite or any(not (c.isalnum() or c in "-_.") for c in self.suite) or self.suite.startswith("."):
-            raise InputError(f"suite is '{self.suite}'; give a name of letters, digits, '-', '_' and '.'")
-        for cell in self.cells():
-            cell.build_method_parameters()
-            cell.build_compressor_parameters()
+        check_file_name("suite", self.suite)
+        for name in self.methods:
+            registry.load("methods: method", registry.METHODS, name)
+        for name in self.compressors:
+            registry.load("compressors: compressor", registry.COMPRESSORS, name)
+        named = {(method, compressor) for method in self.methods for compressor in self.compressors}
+        wanted = {(method, compressor) for method in self.matrix.methods for compressor in self.matrix.compressors}
+        for method, compressor in sorted(named | wanted):
+            find_cell(self, method, compressor, self.matrix.seeds[0])
 
     @property
     def results(self) -> Path:
@@ -177,6 +191,7 @@ def load_suite(path: Path = PARAMETERS_FILE) -> Suite:
 
 def find_cell(suite: Suite, method: str, compressor: str, seed: int) -> Cell:
     """A cell of the suite's matrix or beside it; unknown names fail with the nearest known one."""
+    check_seed("seed", seed)
     cell = Cell(suite=suite, method=method, compressor=compressor, seed=seed)
     cell.build_method_parameters()
     cell.build_compressor_parameters()

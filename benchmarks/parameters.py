@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 from collections.abc import Mapping
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -59,6 +60,8 @@ def _scalar(hint: Any, value: object, where: str) -> Any:
     if hint is Any:
         return value
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise InputError(f"{where} is {value}; give a finite number")
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         kinds = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
@@ -66,6 +69,13 @@ def _scalar(hint: Any, value: object, where: str) -> Any:
         quoting = " (quote it in YAML)" if hint is str else ""
         raise InputError(f"{where} is {value!r}; give {hint_text}{quoting}")
     return value
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """What differs between two nested mappings, in words; empty where nothing does."""
+    old, new = flatten(there), flatten(here)
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return "; ".join(f"{key} is {old.get(key)!r} there and {new.get(key)!r} here" for key in keys)
 
 
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cimbench.benchmarks.metrics import Counts
+from cimbench.benchmarks.parameters import differences
 from cimbench.datasets.arrays import write_json
 from cimbench.datasets.errors import InputError
 
@@ -85,7 +86,23 @@ def load_record(folder: Path) -> Record:
         raise InputError(f"{path}: is damaged or of another version ({error}); run the cell again") from error
 
 
-def load_records(folders: Sequence[Path]) -> list[Record]:
-    """The complete records among `folders`."""
-    found = [load_record(folder) for folder in folders if (folder / FILE_NAME).is_file()]
-    return [record for record in found if record.complete]
+def load_records(expected: Mapping[Path, dict[str, Any]]) -> tuple[list[Record], dict[str, str]]:
+    """The complete records of a suite, and for each cell without one the reason.
+
+    expected: a cell's folder -> its configuration now. A record of another configuration is none of this suite's, so
+    that no table mixes budgets or recipes.
+    """
+    records: list[Record] = []
+    absent: dict[str, str] = {}
+    for folder, config in expected.items():
+        if not (folder / FILE_NAME).is_file():
+            absent[folder.name] = "not run"
+            continue
+        record = load_record(folder)
+        if changes := differences(record.config, config):
+            absent[folder.name] = f"measured with another configuration ({changes})"
+        elif not record.complete:
+            absent[folder.name] = f"stopped after phase {len(record.phases)} of {len(record.group_sizes)}"
+        else:
+            records.append(record)
+    return records, absent

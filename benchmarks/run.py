@@ -91,7 +91,7 @@ def build(cell: Cell) -> Bench:
     suite = cell.suite
     device = resolve_device(suite.device)
     store = ImageStore.load(suite.store)
-    stream = ClassStream(store, load_split(suite.split_path(cell.seed), store))
+    stream = ClassStream(store, load_split(suite.split_path(cell.seed), store, suite.protocol, cell.seed))
     setup = Setup(
         network=suite.network, training=suite.training, augmentation=suite.augment, seed=cell.seed, device=device
     )
@@ -117,7 +117,8 @@ def new_record(bench: Bench) -> Record:
     cell = bench.cell
     config, origin = cell.resolved(), provenance(bench.device, cell.method, cell.compressor)
     split = bench.stream.split
-    identity = json.dumps([config, split.digest, origin["source_digest"]], sort_keys=True)
+    made_by = [origin["source_digest"], origin["versions"]["torch"], origin["hardware"]["device"]]
+    identity = json.dumps([config, split.digest, made_by], sort_keys=True)
     return Record(
         run_id=hashlib.sha256(identity.encode()).hexdigest()[:16],
         suite=cell.suite.suite,

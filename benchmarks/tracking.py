@@ -22,6 +22,7 @@ from cimbench.benchmarks.record import PhaseRecord, Record
 from cimbench.benchmarks.report.plots import confusion_figure, curve_figure
 from cimbench.methods.optimisation import EpochReport
 
+_MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else the page opens for language models
 _BATCH = 100  # parameters a call may log
 
 
@@ -63,7 +64,7 @@ class Tracker:
     def _experiment(self, suite: str) -> str:
         name = f"cim-bench {suite}"
         found = self._client.get_experiment_by_name(name)
-        return str(found.experiment_id if found else self._client.create_experiment(name))
+        return str(found.experiment_id if found else self._client.create_experiment(name, tags=_MODEL_TRAINING))
 
     def _find(self, record: Record) -> Run | None:
         started = record.provenance["started"]
@@ -119,6 +120,8 @@ def _phase_metrics(record: Record, phase: PhaseRecord, number: int) -> list[Metr
         "memory/bytes_held": phase.memory["bytes_held"],
         "memory/spent": phase.memory["spent"],
         "memory/mean_box_area": phase.memory["mean_box_area"],
+        "memory/constant_maps": phase.memory["constant_maps"],
+        "memory/exhausted_classes": phase.memory["exhausted_classes"],
         "model/bytes": phase.model_bytes,
         "loss/last_epoch": phase.losses[-1],
         **{f"seconds/{step}": value for step, value in phase.seconds.items()},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import zipfile
@@ -19,18 +21,20 @@ _DESCRIPTION = "__description__"
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write beside `path`, flush to the disk, rename: a reader sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise InputError(f"{path}: could not be written ({error.strerror}); free some disk space and retry") from error
+        remedy = "free some disk space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder"
+        raise InputError(f"{path}: could not be written ({error.strerror}); {remedy} and retry") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: object) -> None:

@@ -30,7 +30,8 @@ class AugmentParameters:
 
     def __post_init__(self) -> None:
         check_at_least("augment.crop_padding", self.crop_padding, 0)
-        check_at_least("augment.brightness", self.brightness, 0)
+        if not 0 <= self.brightness <= 1:
+            raise InputError(f"augment.brightness is {self.brightness}; give 0 to 1")
         scale = self.resized_crop_scale
         if scale is not None and not 0 < scale[0] <= scale[1] <= 1:
             raise InputError(f"augment.resized_crop_scale is {scale}; give 0 < low <= high <= 1, or null")

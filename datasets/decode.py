@@ -24,7 +24,9 @@ def decode_rgb(content: bytes, short_side: int | None = None) -> Tensor:
         try:
             with Image.open(io.BytesIO(content)) as opened:
                 picture = opened.convert("RGB")
-        except (UnidentifiedImageError, SyntaxError, Image.DecompressionBombWarning) as error:
+        except UnidentifiedImageError as error:
+            raise OSError("is no picture" if content else "is empty") from error
+        except (SyntaxError, Image.DecompressionBombWarning) as error:
             raise OSError(str(error)) from error
     if short_side is not None and min(picture.size) > short_side:
         scale = short_side / min(picture.size)
@@ -43,8 +45,7 @@ def decode_all(
         try:
             images.append(decode_rgb(content, short_side))
         except OSError as error:
-            reason = "is empty" if not content else str(error).replace(str(content), "").strip() or type(error).__name__
-            bad.append(f"  {name}: {reason}")
+            bad.append(f"  {name}: {error}")
         advance()
     if bad:
         lines = "\n".join(bad)

@@ -30,6 +30,18 @@ def check_choice(parameter: str, value: str, known: Iterable[str]) -> None:
         raise InputError(f"{parameter} is '{value}'; {nearest_name(str(value), names)}")
 
 
+def check_seed(parameter: str, value: int) -> None:
+    """Raise InputError unless NumPy's legacy generator takes the seed."""
+    if not 0 <= value < 2**32:
+        raise InputError(f"{parameter} is {value}; give 0 or more, less than 2^32")
+
+
+def check_file_name(parameter: str, value: str) -> None:
+    """Raise InputError unless `value` is a plain file name, which leads to no other folder."""
+    if not value or value.startswith(".") or any(not (c.isalnum() or c in "-_.") for c in value):
+        raise InputError(f"{parameter} is '{value}'; give a name of letters, digits, '-', '_' and '.'")
+
+
 def check_at_least(parameter: str, value: float, least: float) -> None:
     """Raise InputError unless `value` >= `least` (NaN fails)."""
     if not value >= least:

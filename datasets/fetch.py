@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import lzma
 import os
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import fsspec
 import fsspec.core
@@ -18,6 +22,10 @@ from cimbench.datasets.errors import InputError, check_choice
 
 Advance = Callable[[int, int], None]  # bytes done, bytes in all
 _CHUNK = 1 << 20
+
+
+class DiskSpaceError(InputError):
+    """The disk is full: no other mirror helps."""
 
 
 def no_progress(_done: int, _total: int) -> None:
@@ -54,24 +62,13 @@ def fetch_archive(archive: ArchiveParameters, folder: Path, progress: Advance = 
     """
     failures: list[str] = []
     for mirror in map(expanded, archive.mirrors):
-        local = Path(mirror.removeprefix("file://"))
-        if "://" not in mirror.removeprefix("file://"):
-            if local.is_file():
-                verify_checksum(local, archive.checksum)
-                return local
-            failures.append(f"  {mirror}: no such file")
-            continue
-        target = folder / PurePosixPath(mirror).name
-        if target.is_file():
-            verify_checksum(target, archive.checksum)
-            return target
         try:
-            _download(mirror, target, progress)
+            return _from_mirror(mirror, archive.checksum, folder, progress)
+        except DiskSpaceError:
+            raise
         except (OSError, ValueError) as error:
-            failures.append(f"  {mirror}: {type(error).__name__}: {error}")
-            continue
-        _accept(target, archive.checksum)
-        return target
+            known = isinstance(error, InputError)
+            failures.append(f"  {mirror}: {error if known else f'{type(error).__name__}: {error}'}")
     lines = "\n".join(failures)
     raise InputError(
         f"dataset.archive: no mirror could be read; what has come so far stays in {folder} and is continued:\n{lines}\n"
@@ -79,35 +76,68 @@ def fetch_archive(archive: ArchiveParameters, folder: Path, progress: Advance = 
     )
 
 
+def _from_mirror(mirror: str, checksum: str, folder: Path, progress: Advance) -> Path:
+    """The verified archive from one address or path."""
+    path = mirror.removeprefix("file://")
+    if "://" not in path:
+        if not Path(path).is_file():
+            raise InputError("no such file")
+        verify_checksum(Path(path), checksum)
+        return Path(path)
+    target = folder / PurePosixPath(mirror.partition("?")[0]).name
+    if not target.is_file():
+        _download(mirror, target, progress)
+        _accept(target, checksum)
+    verify_checksum(target, checksum)
+    return target
+
+
 def _partial(target: Path) -> Path:
     return target.with_name(target.name + ".partial")
 
 
 def _download(url: str, target: Path, progress: Advance) -> None:
-    """Append what is missing of `url` to the partial file beside `target`."""
+    """Append what is missing of `url` to the partial file beside `target`; all anew where the server has no ranges."""
     filesystem, path = fsspec.core.url_to_fs(url)
-    total = int(filesystem.info(path)["size"])
+    total = filesystem.info(path).get("size")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(target)
     have = partial.stat().st_size if partial.is_file() else 0
-    if have > total:
-        partial.unlink()
-        have = 0
-    check_disk_space(target.parent, total - have)
-    with (
-        filesystem.open(path, "rb", block_size=4 * _CHUNK, cache_type="readahead") as source,
-        partial.open("ab") as sink,
-    ):
-        source.seek(have)
-        while have < total:
-            chunk = source.read(min(_CHUNK, total - have))
-            if not chunk:
-                raise OSError(f"the connection ended after {have} of {total} bytes")
-            sink.write(chunk)
-            have += len(chunk)
-            progress(have, total)
-        sink.flush()
-        os.fsync(sink.fileno())
+    if total is not None:
+        check_disk_space(target.parent, total - min(have, total))
+        if have == total:
+            return
+        if 0 < have < total:
+            try:
+                with filesystem.open(path, "rb", block_size=4 * _CHUNK, cache_type="readahead") as source:
+                    source.seek(have)
+                    _append(source, partial, have, total, progress)
+                return
+            except ValueError:  # fsspec's word for a server that answers no range
+                pass
+    partial.unlink(missing_ok=True)
+    with filesystem.open(path, "rb", block_size=0) as source:  # a stream, which needs no ranges
+        _append(source, partial, 0, total, progress)
+
+
+def _append(source: BinaryIO, partial: Path, have: int, total: int | None, progress: Advance) -> None:
+    """Write what `source` still has behind the `have` bytes of the partial file; OSError when it ends too early."""
+    try:
+        with partial.open("ab") as sink:
+            while chunk := source.read(_CHUNK):
+                sink.write(chunk)
+                have += len(chunk)
+                progress(have, total or have)
+            sink.flush()
+            os.fsync(sink.fileno())
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskSpaceError(
+                f"{partial}: the disk is full; make room and run again, it goes on from here"
+            ) from error
+        raise
+    if total is not None and have != total:
+        raise OSError(f"the connection ended after {have} of {total} bytes")
 
 
 def _accept(target: Path, checksum: str) -> None:
@@ -137,12 +167,12 @@ def verify_checksum(path: Path, checksum: str) -> None:
 
 
 def check_disk_space(folder: Path, needed: int) -> None:
-    """Raise InputError when fewer than `needed` bytes are free where `folder` is."""
+    """Raise DiskSpaceError when fewer than `needed` bytes are free where `folder` is."""
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if free < needed:
-        raise InputError(
-            f"{folder}: {needed / 1e9:.2f} GB are needed and {free / 1e9:.2f} GB are free; make room, "
+        raise DiskSpaceError(
+            f"{folder}: {needed / 1e6:,.1f} MB are needed and {free / 1e6:,.1f} MB are free; make room, "
             "or let data/ be a link to a larger disk"
         )
 
@@ -165,7 +195,7 @@ def archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
             yield from _tar_files(path)
     except FileNotFoundError:
         raise InputError(f"{path}: is not there; check dataset.archive.mirrors") from None
-    except (EOFError, tarfile.TarError, zipfile.BadZipFile, OSError) as error:
+    except (EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: is truncated or damaged ({reason}); fetch the archive again") from error
 
@@ -191,6 +221,8 @@ def _zip_files(path: Path) -> Iterator[tuple[str, bytes]]:
 def _tar_files(path: Path) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(path) as archive:  # first pass: the list alone, so that a hostile archive yields nothing
         members = archive.getmembers()
+        while archive.fileobj is not None and archive.fileobj.read(_CHUNK):
+            pass  # to the end of the compressed stream, where its checksum is compared
         hostile = [m.name for m in members if _is_hostile(m.name) or not (m.isreg() or m.isdir())]
         _refuse_hostile(path, hostile)
         for member in members:

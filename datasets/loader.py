@@ -21,8 +21,3 @@ def shuffled_batches(
         parts[-2:] = [torch.cat(parts[-2:])]
     for part in parts:
         yield images[part], labels[part]
-
-
-def ordered_batches(images: Tensor, batch_size: int) -> Iterator[Tensor]:
-    """(B, 3, S, S) uint8 in order, for evaluation and for reading features."""
-    yield from torch.split(images, batch_size)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from cimbench.datasets.arrays import write_json
-from cimbench.datasets.errors import InputError, check_at_least, check_choice
+from cimbench.datasets.errors import InputError, check_at_least, check_choice, check_seed
 from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.randomness import generator
 
@@ -23,19 +23,26 @@ PROTOCOLS = ("lfs", "lfh")
 class ProtocolParameters:
     """Protocol of SPEC 1: lfs (from scratch) or lfh (from half), its phases N, and the share held out of training.
 
-    order_seed: the class order's seed; None takes the run's own seed, so that replicates differ in order too.
+    order_seed: the class order's seed (1993 in the reference codes); None takes the run's own seed, so that replicates
+    differ in order too.
     """
 
     name: str
     phases: int
     validation_share: float = 0.0
-    order_seed: int | None = None
+    order_seed: int | None = 1993
 
     def __post_init__(self) -> None:
         check_choice("protocol.name", self.name, PROTOCOLS)
         check_at_least("protocol.phases", self.phases, 1)
         if not 0 <= self.validation_share < 1:
             raise InputError(f"protocol.validation_share is {self.validation_share}; give 0 or more, and less than 1")
+        if self.order_seed is not None:
+            check_seed("protocol.order_seed", self.order_seed)
+
+    def resolved(self, seed: int) -> dict[str, Any]:
+        """The parameters as they are for a run's seed."""
+        return {**asdict(self), "order_seed": seed if self.order_seed is None else self.order_seed}
 
 
 def class_order(classes: int, seed: int) -> list[int]:
@@ -90,9 +97,9 @@ class Split:
 
 def make_split(store: ImageStore, protocol: ProtocolParameters, seed: int) -> Split:
     """Split the store by the protocol; every class needs a test image, and a train image beside the held-out ones."""
-    order_seed = seed if protocol.order_seed is None else protocol.order_seed
-    order = class_order(len(store.class_names), order_seed)
-    random = generator(order_seed, "validation")
+    used = protocol.resolved(seed)
+    order = class_order(len(store.class_names), used["order_seed"])
+    random = generator(used["order_seed"], "validation")
     phases, start = [], 0
     for size in phase_sizes(protocol, len(order)):
         classes = tuple(order[start : start + size])
@@ -109,7 +116,6 @@ def make_split(store: ImageStore, protocol: ProtocolParameters, seed: int) -> Sp
         _check_classes(store, classes, train, test)
         phases.append(PhaseSplit(classes=classes, train=tuple(train), validation=tuple(held_out), test=tuple(test)))
         start += size
-    used = {**asdict(protocol), "order_seed": order_seed}
     return Split(phases=tuple(phases), data_digest=store.digest, protocol=used)
 
 
@@ -144,16 +150,18 @@ def save_split(split: Split, store: ImageStore, path: Path) -> None:
     write_json(path, content)
 
 
-def load_split(path: Path, store: ImageStore) -> Split:
-    """Read a manifest; InputError where it is of other data or names an image that the store does not have."""
+def load_split(path: Path, store: ImageStore, protocol: ProtocolParameters, seed: int) -> Split:
+    """Read a manifest; InputError where it was edited, or is of other data or another protocol."""
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path}: is not there; make it with `cimbench split`") from None
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: is damaged ({error}); delete it and run `cimbench split`") from error
-    if content["data_digest"] != store.digest:
-        raise InputError(f"{path}: belongs to other images than the prepared ones; run `cimbench split` again")
+    expected = {"data_digest": store.digest, "protocol": protocol.resolved(seed)}
+    for key, here in expected.items():
+        if content.get(key) != here:
+            raise InputError(f"{path}: {key} is {content.get(key)}, here it is {here}; run `cimbench split` again")
     position = {name: i for i, name in enumerate(store.names)}
     label = {name: i for i, name in enumerate(store.class_names)}
     try:
@@ -166,4 +174,7 @@ def load_split(path: Path, store: ImageStore) -> Split:
         )
     except KeyError as error:
         raise InputError(f"{path}: names {error}, which the prepared data do not have; run `cimbench split`") from None
-    return Split(phases=phases, data_digest=content["data_digest"], protocol=content["protocol"])
+    split = Split(phases=phases, data_digest=content["data_digest"], protocol=content["protocol"])
+    if split.digest != content.get("digest"):
+        raise InputError(f"{path}: was changed after it was made (its digest differs); run `cimbench split` again")
+    return split

@@ -13,13 +13,12 @@ from cimbench.datasets.split import Split
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One phase: `train` and `validation` hold its new classes only, labelled old_classes .. total_classes - 1."""
+    """One phase: `train` holds its new classes only, labelled old_classes .. total_classes - 1."""
 
     index: int
     old_classes: int
     total_classes: int
     train: ImageStore
-    validation: ImageStore
 
     @property
     def new_labels(self) -> range:
@@ -58,8 +57,11 @@ class ClassStream:
             old_classes=old,
             total_classes=old + len(part.classes),
             train=self.store.subset(torch.tensor(part.train)),
-            validation=self.store.subset(torch.tensor(part.validation, dtype=torch.int64)),
         )
+
+    def validation(self, index: int) -> ImageStore:
+        """The images of phase `index`'s new classes that are held out of training."""
+        return self.store.subset(torch.tensor(self.split.phases[index].validation, dtype=torch.int64))
 
     def train_so_far(self, index: int) -> ImageStore:
         """Training images of all classes seen up to and with phase `index`: for the upper bound only."""

@@ -72,7 +72,7 @@ class Budget:
 
 
 def mean_plain_cost(images: ImageStore, parameters: BudgetParameters) -> float:
-    """Mean cost of an uncompressed exemplar in the budget's unit, over all images (the first 2,000 where coded)."""
+    """Mean cost of an uncompressed exemplar in the budget's unit, over all images (2,000 spread evenly where coded)."""
     if parameters.unit == "paper_units":
         return 1.0
     if parameters.unit == "raw_bytes":

@@ -22,6 +22,11 @@ def longest_prefix(costs: Tensor, budget: float) -> int:
     return int(fits.argmin()) if not fits.all() else len(costs)
 
 
+def running_sum(costs: Tensor) -> float:
+    """The plain running float64 sum, as `longest_prefix` counts (Python's own `sum` is compensated since 3.12)."""
+    return float(np.cumsum(costs.double().numpy())[-1]) if len(costs) else 0.0
+
+
 def budgeted_herding(features: Tensor, costs: Tensor, budget: float) -> list[int]:
     """Positions in herding order, stopped before the first candidate that would exceed the budget.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from cimbench.datasets.errors import InputError, check_choice
+from cimbench.datasets.errors import InputError, check_at_least, check_choice
 from cimbench.methods.losses import binary_loss, distillation_loss
 from cimbench.methods.method import Method, Setup
 from cimbench.methods.optimisation import Task
@@ -33,6 +33,7 @@ class ICaRLParameters:
 
     def __post_init__(self) -> None:
         check_choice("methods.icarl.loss", self.loss, LOSSES)
+        check_at_least("methods.icarl.distillation_weight", self.distillation_weight, 0)
         if not self.distillation_temperature > 0:
             raise InputError(
                 f"methods.icarl.distillation_temperature is {self.distillation_temperature}; give more than 0"

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch.nn import functional
 
+from cimbench.datasets.errors import check_at_least
 from cimbench.methods.method import Method, Setup
 from cimbench.methods.optimisation import Task
 
@@ -16,6 +17,10 @@ class JointParameters:
     """epochs: of every phase, since each starts anew; None takes training.base_epochs."""
 
     epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs is not None:
+            check_at_least("methods.joint.epochs", self.epochs, 1)
 
 
 class Joint(Method):

@@ -14,7 +14,7 @@ from cimbench.datasets.stream import Phase
 from cimbench.methods.budget import Budget
 from cimbench.methods.compression.compressor import Compressor, costs_in_paper_units, reconstructed
 from cimbench.methods.compression.exemplar import decode_exemplar, encode_exemplar, encoded_length, read_header
-from cimbench.methods.herding import longest_prefix, select
+from cimbench.methods.herding import longest_prefix, running_sum, select
 from cimbench.methods.networks.network import Network
 
 Embed = Callable[[ImageStore], Tensor]
@@ -26,7 +26,11 @@ class BudgetExceededError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryAccount:
-    """What the memory holds after a phase. Bytes are real; cost and share are in the budget's unit."""
+    """What the memory holds after a phase. Bytes are real; cost and share are in the budget's unit.
+
+    constant_maps: images of this phase's classes whose map said nothing. exhausted_classes: classes of this phase that
+    had no image left for what remained of their share.
+    """
 
     unit: str
     budget: float
@@ -106,7 +110,8 @@ class ExemplarMemory:
             mine = torch.nonzero(phase.train.labels == label).flatten()
             candidates = self.candidates(phase.train.subset(mine), network)
             chosen = select(self.selection, self.embed(candidates.replayed), candidates.costs, share, random)
-            self.exhausted_classes += len(chosen) == len(mine)
+            room = share - running_sum(candidates.costs[chosen])
+            self.exhausted_classes += len(chosen) == len(mine) and room >= float(candidates.costs.min())
             self._append([self._encode(candidates, i) for i in chosen], [candidates.images.names[i] for i in chosen])
 
     def candidates(self, images: ImageStore, network: Network) -> Candidates:
@@ -169,7 +174,7 @@ class ExemplarMemory:
             raise BudgetExceededError(f"memory: {len(self.buffer)} bytes held, headers account for fewer or more")
         share, limit = self.budget.share(seen_classes), self.budget.limit(seen_classes)
         for label in range(seen_classes):
-            spent = sum(costs[labels == label].tolist())
+            spent = running_sum(costs[labels == label])
             if spent > share:
                 raise BudgetExceededError(
                     f"memory: class {label} holds {spent} {self.budget.parameters.unit}, its share is {share}"
@@ -179,7 +184,7 @@ class ExemplarMemory:
             unit=self.budget.parameters.unit,
             budget=self.budget.total,
             limit=limit,
-            spent=sum(costs.tolist()),
+            spent=running_sum(costs),
             exemplars=tuple(int((labels == label).sum()) for label in range(seen_classes)),
             class_share=share,
             bytes_held=len(self.buffer),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cimbench.datasets.augment import AugmentParameters
 from cimbench.datasets.randomness import generator
-from cimbench.methods.networks.network import Network, NetworkParameters, outputs_in_eval
+from cimbench.methods.networks.network import Network, NetworkParameters, in_eval
 from cimbench.methods.optimisation import Loss, Task, TrainingParameters, train
 
 
@@ -56,11 +56,11 @@ class Method(ABC):
 
     def embed(self, images: Tensor) -> Tensor:
         """Features (N, F) of images (N, 3, S, S) uint8, for herding and nearest means."""
-        return outputs_in_eval(self.network, images).features
+        return in_eval(self.network, images, "features")
 
     def scores(self, images: Tensor) -> dict[str, Tensor]:
         """Scores (N, classes) of images (N, 3, S, S) uint8 for each of the method's own heads."""
-        return {"linear": outputs_in_eval(self.network, images).logits}
+        return {"linear": in_eval(self.network, images, "logits")}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that the next phase starts from."""

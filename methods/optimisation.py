@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,10 @@ from cimbench.datasets.randomness import generator
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingParameters:
-    """base_epochs: of the first phase. epochs: of each later one. The learning rate falls to 0 by a cosine."""
+    """base_epochs: of the first phase. epochs: of each later one. The learning rate falls to 0 by a cosine.
+
+    gradient_clip: largest norm of a step's gradient; None (as in the papers) leaves it as it is.
+    """
 
     base_epochs: int
     epochs: int
@@ -24,6 +27,7 @@ class TrainingParameters:
     learning_rate: float
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    gradient_clip: float | None = None
 
     def __post_init__(self) -> None:
         check_at_least("training.base_epochs", self.base_epochs, 1)
@@ -31,6 +35,8 @@ class TrainingParameters:
         check_at_least("training.batch_size", self.batch_size, 2)
         check_at_least("training.learning_rate", self.learning_rate, 0)
         check_at_least("training.weight_decay", self.weight_decay, 0)
+        if self.gradient_clip is not None and not self.gradient_clip > 0:
+            raise InputError(f"training.gradient_clip is {self.gradient_clip}; give more than 0, or null for none")
         if not 0 <= self.momentum < 1:
             raise InputError(f"training.momentum is {self.momentum}; give 0 or more, less than 1")
 
@@ -40,7 +46,14 @@ class TrainingParameters:
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss became infinite or NaN: training stops, the last checkpoint stays."""
+    """The loss or a weight became infinite or NaN: training stops, the last checkpoint stays."""
+
+    def __init__(self, what: str, phase: int) -> None:
+        kept = f"The checkpoint after phase {phase} is kept" if phase else "No phase was complete, so nothing is lost"
+        super().__init__(
+            f"{what}; lower training.learning_rate or set training.gradient_clip (that is another configuration, which "
+            f"starts afresh). {kept}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +91,7 @@ def train(
 ) -> None:
     """Optimise `module` on the task by `loss(augmented images, labels)`; raises NonFiniteLossError."""
     epochs = training.epochs_in(task.phase)
-    trainable: Iterable[nn.Parameter] = [p for p in module.parameters() if p.requires_grad]
+    trainable = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(
         trainable, training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
     )
@@ -92,11 +105,16 @@ def train(
             value = loss(augment(images, augmentation, random), labels)
             optimiser.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
+            if training.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(trainable, training.gradient_clip)
             optimiser.step()
             losses.append(value.detach())
         schedule.step()
         task.on_epoch(_report(task.phase, epoch, epochs, torch.stack(losses)))
     module.eval()
+    for name, value in module.state_dict().items():
+        if not bool(torch.isfinite(value).all()):
+            raise NonFiniteLossError(f"{name} is not finite after phase {task.phase + 1}", task.phase)
 
 
 def _report(phase: int, epoch: int, epochs: int, losses: Tensor) -> EpochReport:
@@ -104,8 +122,6 @@ def _report(phase: int, epoch: int, epochs: int, losses: Tensor) -> EpochReport:
     finite = torch.isfinite(losses)
     if not bool(finite.all()):
         batch = int((~finite).long().argmax())
-        raise NonFiniteLossError(
-            f"the loss is {float(losses[batch])} in phase {phase + 1}, epoch {epoch + 1}, batch {batch + 1}; "
-            "lower training.learning_rate. The checkpoint of the phase before is kept"
-        )
+        where = f"phase {phase + 1}, epoch {epoch + 1}, batch {batch + 1}"
+        raise NonFiniteLossError(f"the loss is {float(losses[batch])} in {where}", phase)
     return EpochReport(phase=phase, epoch=epoch, epochs=epochs, loss=float(losses.mean()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,16 +149,27 @@ def _commit(record: Record) -> str:
     return f"{(origin['commit'] or 'unknown')[:10]}{' with changes' if origin['sources_changed'] else ''}"
 
 
-def absent_cells(expected: Sequence[str], records: Sequence[Record]) -> list[str]:
-    """Names of cells that have no complete record."""
-    present = {record.cell for record in records}
-    return [name for name in expected if name not in present]
+def footnotes(records: Sequence[Record], absent: Mapping[str, str]) -> list[str]:
+    """What a reader has to know beside the numbers: cells that are missing and why, and the memory's odd cases."""
+    notes = [f"{cell}: {reason}." for cell, reason in absent.items()]
+    for record in records:
+        accounts = [phase.memory for phase in record.phases]
+        constant = sum(account["constant_maps"] for account in accounts)
+        exhausted = sum(account["exhausted_classes"] for account in accounts)
+        empty = sum(count == 0 for count in accounts[-1]["exemplars"]) if sum(accounts[-1]["exemplars"]) else 0
+        if constant:
+            notes.append(f"{record.cell}: {constant} images had a constant activation map and were kept whole.")
+        if exhausted:
+            notes.append(f"{record.cell}: {exhausted} classes had fewer images than their share of the budget holds.")
+        if empty:
+            notes.append(f"{record.cell}: {empty} classes hold no exemplar, their share is below the first one's cost.")
+    return notes
 
 
-def write_tables(folder: Path, records: Sequence[Record], absent: Sequence[str]) -> list[Path]:
-    """comparison.md (for people), .csv (numbers) and .tex; cells that are missing are named with the reason."""
+def write_tables(folder: Path, records: Sequence[Record], absent: Mapping[str, str]) -> list[Path]:
+    """comparison.md (for people), .csv (numbers) and .tex; footnotes name missing cells with the reason."""
     reading, text = reading_table(records), caption(records)
-    note = f"\nNot run: {', '.join(absent)}.\n" if absent else ""
+    note = "".join(f"\n- {line}" for line in footnotes(records, absent)) + "\n"
     markdown = f"{text}\n\n{formatted(reading, 'github')}\n{note}"
     latex = f"% {text}\n{formatted(reading, 'latex_booktabs')}\n"
     contents = {

@@ -31,6 +31,9 @@ class ClutteredDigitsParameters:
     def __post_init__(self) -> None:
         check_at_least("dataset.parameters.train_per_class", self.train_per_class, 1)
         check_at_least("dataset.parameters.test_per_class", self.test_per_class, 1)
+        check_at_least("dataset.parameters.fragments", self.fragments, 0)
+        if not 0 <= self.background_contrast <= 1:
+            raise InputError(f"dataset.parameters.background_contrast is {self.background_contrast}; give 0 to 1")
         for name, (low, high) in {"digit_side": self.digit_side, "fragment_side": self.fragment_side}.items():
             if not 1 <= low <= high <= self.side:
                 raise InputError(

@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as transforms
 from cimbench.datasets.errors import InputError
 from cimbench.methods.compression.boxes import cam_boxes
 from cimbench.methods.compression.compressor import Boxes, Compressor
-from cimbench.methods.networks.network import Network, outputs_in_eval
+from cimbench.methods.networks.network import Network, in_eval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class ClassActivation(Compressor):
         height, width = images.shape[-2:]
         side = network.input_side
         seen = images if (height, width) == (side, side) else transforms.resize(images, [side, side], antialias=True)
-        output = outputs_in_eval(network, seen)
+        maps = in_eval(network, seen, "maps")
         rows = network.class_rows(labels.to(network.device)).detach()
-        boxes, constant = cam_boxes(output.maps, rows, height, width, self.parameters.threshold)
+        boxes, constant = cam_boxes(maps, rows, height, width, self.parameters.threshold)
         return Boxes(boxes.to(torch.int64).cpu(), constant.cpu())

@@ -68,10 +68,14 @@ class Network(nn.Module):
 
 
 @torch.no_grad()
-def outputs_in_eval(network: Network, images: Tensor, batch_size: int = 256) -> Output:
-    """Outputs for (N, 3, S, S) uint8 images in evaluation mode; the network's mode is restored."""
+def in_eval(network: Network, images: Tensor, part: str, batch_size: int = 256) -> Tensor:
+    """One part of Output ("logits", "features" or "maps") for (N, 3, S, S) uint8 images, in evaluation mode.
+
+    The network's mode is restored; the other parts are dropped batch by batch.
+    """
     was_training = network.training
     network.eval()
-    parts = [network(normalise(batch.to(network.device))) for batch in torch.split(images, batch_size)]
+    batches = torch.split(images, batch_size)
+    parts: list[Tensor] = [getattr(network(normalise(batch.to(network.device))), part) for batch in batches]
     network.train(was_training)
-    return Output(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    return torch.cat(parts)

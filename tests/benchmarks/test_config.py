@@ -53,6 +53,19 @@ CASES = [
     ("budget.jpeg_quality", 101, r"budget.jpeg_quality is 101"),
     ("memory.selection", "herdin", r"did you mean 'herding'"),
     ("protocol.name", "b50", r"protocol.name is 'b50'"),
+    ("matrix.seeds", [-1], r"matrix.seeds is -1; give 0 or more, less than 2\^32"),
+    ("matrix.methods", [], r"matrix.methods is empty"),
+    ("protocol.order_seed", 2**32, r"protocol.order_seed is 4294967296"),
+    ("methods.icrl", {"loss": "softmax"}, r"methods: method 'icrl' is not known; did you mean 'icarl'"),
+    ("methods.icarl", {"los": "softmax"}, r"methods.icarl.los is not a parameter; did you mean 'loss'"),
+    ("methods.icarl", {"distillation_weight": -1}, r"methods.icarl.distillation_weight is -1"),
+    ("methods.joint", {"epochs": 0}, r"methods.joint.epochs is 0"),
+    ("compressors.clas", {}, r"compressors: compressor 'clas' is not known"),
+    ("compressors.class_activation", {"ratio": float("inf")}, r"class_activation.ratio is inf; give a finite number"),
+    ("training.gradient_clip", 0, r"training.gradient_clip is 0"),
+    ("augment.brightness", 2, r"augment.brightness is 2"),
+    ("dataset.name", "../outside", r"dataset.name is '../outside'"),
+    ("dataset.name", "/tmp/outside", r"dataset.name is '/tmp/outside'"),
     ("device", "gpu", r"device is 'gpu'"),
     ("suite", "../outside", r"suite is '../outside'"),
     ("augment.resized_crop_scale", [0.5], r"augment.resized_crop_scale is \[0.5\]; give 2 values"),
@@ -86,9 +99,8 @@ def test_thresholds_and_ratios() -> None:
         ({"ratio": 1.0, "threshold": 0.5}, "class_activation.ratio is 1.0"),
         ({"ratio": 4.0, "threshold": 1.0}, "class_activation.threshold is 1.0"),
     ]:
-        suite = tiny_suite(compressors={"class_activation": section})
         with pytest.raises(InputError, match=words):
-            find_cell(suite, "replay", "class_activation", 0)
+            tiny_suite(compressors={"class_activation": section})
 
 
 def test_a_missing_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

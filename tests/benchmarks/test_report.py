@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import pandas as pd
 import pytest
 
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.config import find_cell
+from cimbench.benchmarks.config import find_cell, load_suite
 from cimbench.benchmarks.record import PhaseRecord, Record, load_record
 from cimbench.benchmarks.report.plots import curve_figure
-from cimbench.benchmarks.report.tables import caption, numbers_table, reading_table, write_tables
+from cimbench.benchmarks.report.tables import caption, footnotes, numbers_table, reading_table, write_tables
 from cimbench.benchmarks.run import run_cell
 from cimbench.datasets.errors import InputError
 from tests.benchmarks.workplace import furnish
@@ -27,6 +28,7 @@ def record(seed: int, correct: list[list[int]], method: str = "replay", unit: st
     config = find_cell(suite, method, "none", seed).resolved()
     memory: dict[str, Any] = {"unit": unit, "budget": 12000, "limit": 12000, "spent": 11000.0 + seed}
     memory |= {"exemplars": [3, 4], "bytes_held": 11000 + seed, "mean_box_area": 1.0}
+    memory |= {"constant_maps": 0, "exhausted_classes": 0}
     phases = [
         PhaseRecord(
             correct={"linear": row},
@@ -98,8 +100,8 @@ def test_the_caption_says_what_was_measured() -> None:
 
 
 def test_files_and_absent_cells(tmp_path: Path) -> None:
-    write_tables(tmp_path, TWO_SEEDS, ["icarl-none-1"])
-    assert "Not run: icarl-none-1." in (tmp_path / "comparison.md").read_text()
+    write_tables(tmp_path, TWO_SEEDS, {"icarl-none-1": "not run"})
+    assert "- icarl-none-1: not run." in (tmp_path / "comparison.md").read_text()
     assert pd.read_csv(tmp_path / "comparison.csv")["last_accuracy"].tolist() == [60.0]
     tex = (tmp_path / "comparison.tex").read_text()
     assert "75.0 $\\pm$ 14.1" in tex
@@ -120,14 +122,14 @@ def test_the_curve_shows_the_means_and_the_band_the_extremes() -> None:
 def test_the_command_writes_and_prints_what_was_measured(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     suite = furnish(workspace, matrix={"compressors": ["none", "class_activation"]})
     assert main(["--params", "params.json", "report"]) == 2
-    assert "no cell of suite test is complete; run them with dvc repro" in capsys.readouterr().err
+    assert "no cell is complete; run them with dvc repro\n  replay-none-3: not run" in capsys.readouterr().err
     measured = run_cell(find_cell(suite, "replay", "none", 3), Silent())
     assert main(["--params", "params.json", "report"]) == 0
     assert main(["--params", "params.json", "show"]) == 0
     printed = capsys.readouterr().out
     last = 100 * sum(measured.phases[-1].correct["linear"]) / sum(measured.tested)
     assert f"{last:.1f}" in printed
-    assert "not run: replay-class_activation-3" in printed
+    assert "- replay-class_activation-3: not run." in printed
     assert "results/test/tables/comparison.md" in printed
     pictures = workspace / "results/test/plots"
     assert {path.name for path in pictures.iterdir()} == {"accuracy-over-phases.png", "what-the-memory-keeps.png"}
@@ -144,3 +146,30 @@ def test_a_damaged_record_is_told(workspace: Path) -> None:
         (folder / "record.json").write_text(content)
         with pytest.raises(InputError, match="is damaged or of another version"):
             load_record(folder)
+
+
+def test_a_cell_of_another_configuration_is_in_no_table(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else one caption would stand over two budgets."""
+    suite = furnish(workspace, matrix={"methods": ["replay", "finetune"]})
+    for cell in suite.cells():
+        run_cell(cell, Silent())
+    content = json.loads(Path("params.json").read_text())
+    content["methods"]["replay"] = {}
+    content["training"]["epochs"] = 9
+    Path("params.json").write_text(json.dumps(content))
+    run_cell(find_cell(load_suite(Path("params.json")), "finetune", "none", 3), Silent())
+    assert main(["--params", "params.json", "show"]) == 0
+    printed = capsys.readouterr().out
+    assert "- replay-none-3: measured with another configuration (training.epochs is 4 there and 9 here)." in printed
+    assert "finetune" in printed
+    assert main(["--params", "params.json", "cells"]) == 0
+    assert "1 of 2 cells" in capsys.readouterr().out
+
+
+def test_odd_cases_of_the_memory_are_footnotes() -> None:
+    odd = record(1, [[8], [4, 6]])
+    odd.phases[1].memory.update({"constant_maps": 1, "exhausted_classes": 1, "exemplars": [0, 7]})
+    notes = " ".join(footnotes([odd], {}))
+    assert "2 images had a constant activation map" in notes
+    assert "2 classes had fewer images than their share" in notes
+    assert "1 classes hold no exemplar" in notes

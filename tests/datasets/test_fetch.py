@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
 import io
@@ -16,16 +17,17 @@ import pytest
 from cimbench.datasets import fetch
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.fetch import ArchiveParameters, archive_files, fetch_archive
+from tests.datasets.archives import food101_files, write_tar
 
 CONTENT = bytes(range(256)) * 4000  # about 1 MB
 SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves CONTENT with ranges; `cut` bytes after which connections break; `asked` the ranges seen."""
+    """Serves CONTENT with ranges; `asked` are those seen."""
 
-    cut: int | None = None
-    status = 200
+    ranges = True
+    says_length = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -36,16 +38,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Server
 
     def do_HEAD(self) -> None:
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", str(len(CONTENT)))
-        self.send_header("Accept-Ranges", "bytes")
+        self.send_response(200)
+        if self.server.says_length:
+            self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
 
     def do_GET(self) -> None:
-        asked = self.headers.get("Range")
-        if self.server.status != 200:
-            self.send_error(self.server.status)
-            return
+        asked = self.headers.get("Range") if self.server.ranges else None
         self.server.asked.append(asked or "all")
         first, last = 0, len(CONTENT) - 1
         if asked:
@@ -53,11 +52,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             first, last = int(start), min(int(end or last), last)
         body = CONTENT[first : last + 1]
         self.send_response(206 if asked else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Range", f"bytes {first}-{last}/{len(CONTENT)}")
+        if self.server.says_length:
+            self.send_header("Content-Length", str(len(body)))
+        if asked:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(CONTENT)}")
         self.end_headers()
-        if self.server.cut is not None:
-            body = body[: max(0, self.server.cut - first)]
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
@@ -97,6 +96,47 @@ def test_a_cut_download_is_continued_where_it_stopped(server: Server, tmp_path: 
     assert min(starts) == 300_000
 
 
+@pytest.mark.parametrize("have", [0, 300_000, len(CONTENT), len(CONTENT) + 5])
+@pytest.mark.parametrize("says_length", [True, False])
+def test_servers_without_ranges_or_length_are_read_anew(
+    server: Server, tmp_path: Path, says_length: bool, have: int
+) -> None:
+    server.ranges, server.says_length = False, says_length
+    if have:
+        (tmp_path / "archive.tar.partial").write_bytes((CONTENT * 2)[:have])
+    path = fetch_archive(ArchiveParameters(mirrors=(address(server),), checksum=SHA256), tmp_path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_mirror_with_another_file_is_passed_over(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "old.tar").write_bytes(b"an older version")
+    archive = ArchiveParameters(mirrors=(str(tmp_path / "old.tar"), address(server)), checksum=SHA256)
+    assert fetch_archive(archive, tmp_path / "archives").read_bytes() == CONTENT
+
+
+def test_a_full_disk_ends_the_download_and_keeps_what_came(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fetch.os, "fsync", full)
+    mirrors = (address(server), address(server))
+    with pytest.raises(fetch.DiskSpaceError, match=r"archive.tar.partial: the disk is full; make room and run again"):
+        fetch_archive(ArchiveParameters(mirrors=mirrors), tmp_path)
+    assert (tmp_path / "archive.tar.partial").stat().st_size == len(CONTENT)
+    assert len(server.asked) == 1
+
+
+def test_a_flipped_bit_in_a_compressed_archive_is_found_without_a_checksum(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "x.tar.gz", food101_files())
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 1  # in the stored checksum itself, so that every member still reads
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"x.tar.gz: is truncated or damaged \(CRC"):
+        list(archive_files(path))
+
+
 def test_the_next_mirror_is_tried_and_all_failures_are_told(server: Server, tmp_path: Path) -> None:
     good = ArchiveParameters(mirrors=("/no/such/file.tar", "http://127.0.0.1:9/x.tar", address(server)))
     assert fetch_archive(good, tmp_path).read_bytes() == CONTENT
@@ -134,7 +174,7 @@ def test_no_disk_space_is_told_before_the_download(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
-    with pytest.raises(InputError, match=r"0.00 GB are needed and 0.00 GB are free; make room"):
+    with pytest.raises(InputError, match=r"^\S+: 1.0 MB are needed and 0.0 MB are free; make room"):
         fetch_archive(ArchiveParameters(mirrors=(address(server),)), tmp_path)
     assert server.asked == []
 

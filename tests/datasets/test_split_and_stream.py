@@ -52,37 +52,67 @@ def test_every_image_is_in_exactly_one_place() -> None:
     split = make_split(store, ProtocolParameters(name="lfs", phases=2, validation_share=0.25), seed=7)
     placed = [i for p in split.phases for part in (p.train, p.validation, p.test) for i in part]
     assert sorted(placed) == list(range(len(store)))
-    for phase in split.phases:
+    stream = ClassStream(store, split)
+    for index, phase in enumerate(split.phases):
+        assert stream.validation(index).names == tuple(store.names[i] for i in phase.validation)
         for part, test in ((phase.train, False), (phase.validation, False), (phase.test, True)):
             assert set(store.labels[list(part)].tolist()) == set(phase.classes)
             assert bool((store.is_test[list(part)] == test).all())
         assert len(phase.validation) == 3 * len(phase.classes)  # a quarter of 12
-    assert split.order == class_order(5, 7)
+    assert split.order == class_order(5, 1993)
 
 
 def test_fixed_order_seed_is_independent_of_the_run() -> None:
-    store, protocol = coloured_store(), ProtocolParameters(name="lfs", phases=2, order_seed=1993)
+    store, protocol = coloured_store(), ProtocolParameters(name="lfs", phases=2)
     assert make_split(store, protocol, 1) == make_split(store, protocol, 2)
-    follows = ProtocolParameters(name="lfs", phases=2)
+    assert make_split(store, protocol, 1).order == class_order(4, 1993)
+    follows = ProtocolParameters(name="lfs", phases=2, order_seed=None)
     assert make_split(store, follows, 1).order != make_split(store, follows, 5).order
 
 
-def test_manifest_round_trip_and_names(tmp_path: Path) -> None:
+TWO = ProtocolParameters(name="lfs", phases=2)
+
+
+def manifest(folder: Path) -> Path:
+    """A written manifest of the coloured store."""
     store = coloured_store()
-    split = make_split(store, ProtocolParameters(name="lfs", phases=2), seed=3)
-    path = tmp_path / "split.json"
-    save_split(split, store, path)
-    assert load_split(path, store) == split
+    save_split(make_split(store, TWO, 3), store, folder / "split.json")
+    return folder / "split.json"
+
+
+def test_manifest_round_trip_and_names(tmp_path: Path) -> None:
+    store, path = coloured_store(), manifest(tmp_path)
+    split = make_split(store, TWO, seed=3)
+    assert load_split(path, store, TWO, 3) == split
     written = json.loads(path.read_text())["phases"][0]
     assert written["train"] == [store.names[i] for i in split.phases[0].train]
 
 
-def test_manifest_of_other_data_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "split.json"
-    store = coloured_store()
-    save_split(make_split(store, ProtocolParameters(name="lfs", phases=2), 3), store, path)
-    with pytest.raises(InputError, match="belongs to other images"):
-        load_split(path, coloured_store(seed=1))
+def test_manifest_of_other_data_or_another_protocol_is_refused(tmp_path: Path) -> None:
+    path = manifest(tmp_path)
+    with pytest.raises(InputError, match=r"data_digest is .*, here it is .*run `cimbench split` again"):
+        load_split(path, coloured_store(seed=1), TWO, 3)
+    for other in (
+        ProtocolParameters(name="lfs", phases=4),
+        ProtocolParameters(name="lfs", phases=2, order_seed=None),
+        ProtocolParameters(name="lfs", phases=2, validation_share=0.1),
+    ):
+        with pytest.raises(InputError, match=r"protocol is .*, here it is"):
+            load_split(path, coloured_store(), other, 3)
+
+
+def test_an_edited_manifest_is_refused(tmp_path: Path) -> None:
+    """Above all one that puts test images into training."""
+    path = manifest(tmp_path)
+    content = json.loads(path.read_text())
+    content["phases"][0]["train"] += content["phases"][0]["test"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="was changed after it was made"):
+        load_split(path, coloured_store(), TWO, 3)
+    del content["data_digest"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"data_digest is None"):
+        load_split(path, coloured_store(), TWO, 3)
 
 
 def test_class_without_images_is_named() -> None:

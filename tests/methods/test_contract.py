@@ -11,7 +11,7 @@ import torch
 from cimbench.benchmarks.config import Suite, find_cell
 from cimbench.benchmarks.record import Record
 from cimbench.benchmarks.registry import COMPRESSORS, METHODS, SOURCES
-from cimbench.benchmarks.run import Bench, build, run_cell
+from cimbench.benchmarks.run import Bench, build, run_cell, task
 from cimbench.datasets.fetch import no_progress
 from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.split import make_split, save_split
@@ -93,13 +93,21 @@ def test_two_runs_are_equal_and_another_seed_is_not(method: str, compressor: str
     store = coloured_store()
     place(suite, store)
 
-    def bits(seed: int) -> tuple[list[list[float]], dict[str, torch.Tensor]]:
+    def bits(seed: int) -> tuple[list[float], dict[str, bytes]]:
+        """Losses, weights and stored exemplars after two phases."""
         bench = build_with_split(suite, method, compressor, seed)
-        record = run_cell(bench.cell, Silent())
-        return [phase.losses for phase in record.phases], {}
+        losses: list[float] = []
+        for phase in bench.stream:
+            bench.method.learn(task(bench, phase, losses, Silent()))
+            if bench.method.uses_memory:
+                bench.memory.remember(phase, bench.method.network, torch.Generator().manual_seed(seed))
+        state = {**bench.method.state_dict(), "buffer": bench.memory.buffer}
+        return losses, {name: value.numpy().tobytes() for name, value in state.items()}
 
-    assert bits(SEED) == bits(SEED)
-    assert bits(SEED) != bits(SEED + 1)
+    one, two, other = bits(SEED), bits(SEED), bits(SEED + 1)
+    assert one == two
+    assert one[0] != other[0]
+    assert one[1]["network.backbone.conv1.weight"] != other[1]["network.backbone.conv1.weight"]
 
 
 def build_with_split(suite: Suite, method: str, compressor: str, seed: int) -> Bench:
@@ -115,8 +123,6 @@ def test_state_dict_carries_everything(method: str) -> None:
     """A fresh object with the state gives the same scores, features and next phase."""
     suite = tiny_suite(training={"base_epochs": 1, "epochs": 1})
     place(suite, coloured_store())
-    from cimbench.benchmarks.run import task
-
     one = build(find_cell(suite, method, "none", SEED))
     one.method.learn(task(one, one.stream.phase(0), [], Silent()))
     other = build(find_cell(suite, method, "none", SEED))
@@ -135,8 +141,6 @@ def test_replayed_images_are_what_the_memory_holds() -> None:
     suite = tiny_suite(compressors={"class_activation": {"ratio": 4.0, "threshold": 0.5}})
     place(suite, coloured_store())
     bench = build(find_cell(suite, "replay", "class_activation", SEED))
-    from cimbench.benchmarks.run import task
-
     first, second = bench.stream.phase(0), bench.stream.phase(1)
     bench.method.learn(task(bench, first, [], Silent()))
     bench.memory.remember(first, bench.method.network, torch.Generator())
@@ -175,8 +179,6 @@ def test_icarl_distills_from_the_network_before_the_phase(loss: str) -> None:
     sections = {"training": {"base_epochs": 3, "epochs": 3, "learning_rate": 0.05}}
     suite = tiny_suite(methods={"icarl": {"loss": loss, "distillation_weight": 20.0}}, **sections)
     place(suite, coloured_store())
-    from cimbench.benchmarks.run import task
-
     moved = {}
     for method in ("icarl", "finetune"):
         bench = build(find_cell(suite, method, "none", SEED))
@@ -193,8 +195,6 @@ def test_icarl_distills_from_the_network_before_the_phase(loss: str) -> None:
 def test_joint_starts_anew_and_sees_all() -> None:
     suite = tiny_suite(training={"base_epochs": 1, "epochs": 1})
     place(suite, coloured_store())
-    from cimbench.benchmarks.run import task
-
     bench = build(find_cell(suite, "joint", "none", SEED))
     assert len(task(bench, bench.stream.phase(1), [], Silent()).images) == 4 * 12
     before = dataclasses.replace(bench).method.network

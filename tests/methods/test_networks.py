@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from cimbench.datasets.augment import normalise
 from cimbench.datasets.errors import InputError
 from cimbench.methods.networks.heads import LinearHead
-from cimbench.methods.networks.network import Network, NetworkParameters, outputs_in_eval
+from cimbench.methods.networks.network import Network, NetworkParameters, in_eval
 from cimbench.methods.networks.resnet import ResNet
 from tests.conftest import GOLDEN, textured_images
 
@@ -97,8 +98,11 @@ def test_evaluation_does_not_depend_on_the_batch_and_restores_the_mode() -> None
     network.head.grow(2, torch.Generator().manual_seed(0))
     before = network.backbone.bn1.running_mean.clone()
     images = textured_images(7, 32, 32, 0)
-    whole, parts = outputs_in_eval(network, images), outputs_in_eval(network, images, batch_size=3)
-    torch.testing.assert_close(whole.logits, parts.logits)
+    network.eval()
+    expected = network(normalise(images))
+    network.train()
+    for part in ("logits", "features", "maps"):
+        torch.testing.assert_close(in_eval(network, images, part, batch_size=3), getattr(expected, part).detach())
     assert network.training
     assert torch.equal(before, network.backbone.bn1.running_mean)
 
