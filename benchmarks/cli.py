@@ -169,7 +169,7 @@ def _prepare_process() -> None:
     import torch
 
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
