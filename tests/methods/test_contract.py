@@ -15,6 +15,7 @@ from cimbench.benchmarks.run import Bench, build, run_cell, task
 from cimbench.datasets.fetch import no_progress
 from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.split import make_split, save_split
+from cimbench.methods.budget import UNITS
 from cimbench.methods.optimisation import EpochReport
 from tests.conftest import coloured_store, tiny_suite
 from tests.datasets.archives import food101_archive, tiny_imagenet_archive
@@ -151,6 +152,24 @@ def test_replayed_images_are_what_the_memory_holds() -> None:
     originals = first.train.subset(torch.tensor([first.train.names.index(name) for name in bench.memory.names]))
     assert originals.digest != held.digest
     assert not torch.equal(originals.resized(16), held.resized(16))
+
+
+@pytest.mark.usefixtures("workspace")
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_cell_in_every_unit(unit: str) -> None:
+    """Equal budgets for both compressors, nearly used up, whatever is counted."""
+    suite = tiny_suite(budget={"unit": unit, "exemplars_per_class": 4.0}, training={"base_epochs": 1, "epochs": 1})
+    place(suite, coloured_store())
+    accounts = [
+        run_cell(find_cell(suite, "replay", compressor, SEED), Silent()).phases[-1].memory
+        for compressor in ("none", "class_activation")
+    ]
+    assert {account["unit"] for account in accounts} == {unit}
+    assert accounts[0]["budget"] == accounts[1]["budget"]
+    for account in accounts:
+        assert 0.5 * account["limit"] < account["spent"] <= account["limit"]
+    if unit != "coded_bytes":
+        assert sum(accounts[1]["exemplars"]) >= sum(accounts[0]["exemplars"]) == 16
 
 
 @pytest.mark.usefixtures("workspace")

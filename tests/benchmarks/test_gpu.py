@@ -1,0 +1,44 @@
+"""The same cells on a GPU; skipped with the reason where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from cimbench.benchmarks.config import find_cell
+from cimbench.benchmarks.registry import COMPRESSORS, METHODS
+from cimbench.benchmarks.run import run_cell
+from cimbench.methods.compression.boxes import cam_boxes
+from cimbench.methods.compression.compressor import reconstructed
+from tests.benchmarks.workplace import furnish
+from tests.conftest import textured_images
+from tests.methods.test_contract import Silent
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here"),
+]
+
+
+@pytest.mark.parametrize("compressor", COMPRESSORS)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_cell_runs_there_and_holds_its_budget(workspace: Path, method: str, compressor: str) -> None:
+    suite = furnish(workspace, device="cuda", training={"base_epochs": 12, "epochs": 4})
+    record = run_cell(find_cell(suite, method, compressor, 3), Silent())
+    assert record.complete
+    assert record.provenance["hardware"]["device"] != "cpu"
+    assert record.phases[0].correct["linear"][0] > 0.8 * record.tested[0]
+    account = record.phases[-1].memory
+    assert account["spent"] <= account["limit"]
+
+
+def test_boxes_and_reconstructions_are_the_cpus() -> None:
+    random = torch.Generator().manual_seed(0)
+    maps, rows = torch.rand(8, 16, 7, 7, generator=random), torch.randn(8, 16, generator=random)
+    images = textured_images(8, 50, 64, 0)
+    boxes, _ = cam_boxes(maps, rows, 50, 64, 0.6)
+    there, _ = cam_boxes(maps.cuda(), rows.cuda(), 50, 64, 0.6)
+    assert torch.equal(there.cpu(), boxes)
+    assert torch.equal(reconstructed(images.cuda(), there, 4.0).cpu(), reconstructed(images, boxes, 4.0))
