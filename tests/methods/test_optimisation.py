@@ -64,7 +64,7 @@ def test_momentum_and_weight_decay_are_sgd_by_hand() -> None:
     for _ in range(3):
         velocity = 0.9 * velocity + (1.0 + 0.5 * weight)
         weight -= 0.1 * velocity
-    assert float(module.weight) == pytest.approx(weight, rel=1e-5)
+    assert module.weight.item() == pytest.approx(weight, rel=1e-5)
 
 
 @pytest.mark.parametrize(("slope", "clip", "moved"), [(50.0, None, 5.0), (50.0, 2.0, 0.2), (0.5, 2.0, 0.05)])
@@ -72,7 +72,7 @@ def test_the_gradient_is_clipped_at_its_norm(slope: float, clip: float | None, m
     module = Slope(slope)
     values = training(base_epochs=1, gradient_clip=clip)  # type: ignore[arg-type]
     train(module, module.loss, task(torch.zeros(4, 3, 8, 8, dtype=torch.uint8)), values, PLAIN, 0)
-    assert float(module.weight) == pytest.approx(-moved, rel=1e-4)
+    assert module.weight.item() == pytest.approx(-moved, rel=1e-4)
 
 
 def test_the_loss_sees_augmented_images_and_their_labels() -> None:
