@@ -100,7 +100,7 @@ def show(suite: Suite, _arguments: argparse.Namespace) -> str:
     from cimbench.benchmarks.report.tables import caption, footnotes, formatted, reading_table
 
     records, absent = _records(suite)
-    table = reading_table(records)
+    table = reading_table(records).drop(columns=["forgetting (%)", "spent", "per class", "model (kB)"])
     print(f"\n{formatted(table, 'simple')}\n\n{caption(records)}")
     for note in footnotes(records, absent):
         print(f"- {note}")
@@ -177,7 +177,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     _prepare_process()
     try:
-        print(parsed.action(load_suite(parsed.params), parsed))
+        print(parsed.action(load_suite(parsed.params), parsed), flush=True)
+    except BrokenPipeError:  # the reader (head, say) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (InputError, NonFiniteLossError) as error:
         print(f"cimbench {parsed.verb}: {error}", file=sys.stderr)
         return 2
