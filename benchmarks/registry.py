@@ -20,6 +20,7 @@ METHODS = {
 
 COMPRESSORS = {
     "class_activation": "cimbench.methods.compression.class_activation:ClassActivation:ClassActivationParameters",
+    "full": "cimbench.methods.compression.full:Full:FullParameters",
     "none": "cimbench.methods.compression.none:NoCompression:NoneParameters",
 }
 
