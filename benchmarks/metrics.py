@@ -68,7 +68,9 @@ def old_and_new_accuracy(counts: Counts) -> tuple[float | None, float]:
 
 
 def headline(counts: Counts) -> dict[str, float]:
-    """Every headline metric by name."""
+    """Every headline metric by name; ValueError before the first phase."""
+    if not counts.phases:
+        raise ValueError("no phase is evaluated yet, so there is no metric")
     old, new = old_and_new_accuracy(counts)
     top5 = accuracy_per_phase(counts.correct_top5, counts.tested)
     values = {

@@ -33,7 +33,12 @@ def budgeted_herding(features: Tensor, costs: Tensor, budget: float) -> list[int
     features (N, D), costs (N,). Each step takes the candidate that brings the mean of the chosen closest to the mean
     of all (first one on ties). The stop is kept even where a cheaper candidate would still fit, so that what is held
     is a prefix of one order whatever the budget (C14). A class smaller than its budget is taken whole (C13).
+    Raises ValueError for features that are not finite.
     """
+    if not bool(torch.isfinite(features).all()):
+        raise ValueError("features for herding are not finite; the network that gave them is broken")
+    if len(features) == 0:
+        return []
     rows = normalised_features(features)
     target, chosen_sum, spent = rows.mean(0), torch.zeros_like(rows[0]), 0.0
     free = torch.ones(len(rows), dtype=torch.bool, device=rows.device)

@@ -68,6 +68,8 @@ def measure(benchmark: BenchmarkFixture, step: Callable[[], object], device: str
 def test_boxes_from_maps(benchmark: BenchmarkFixture, device: str) -> None:
     """Activation map, normalisation, resizing, threshold, box."""
     _, maps, rows, _ = inputs(device)
+    expected, _ = cam_boxes(maps.cpu(), rows.cpu(), SIDE, SIDE, 0.6)
+    assert torch.equal(cam_boxes(maps, rows, SIDE, SIDE, 0.6)[0].cpu(), expected)
     measure(benchmark, lambda: cam_boxes(maps, rows, SIDE, SIDE, 0.6), device, maps.nbytes + rows.nbytes)
 
 
@@ -75,6 +77,8 @@ def test_boxes_from_maps(benchmark: BenchmarkFixture, device: str) -> None:
 def test_reconstruction(benchmark: BenchmarkFixture, device: str) -> None:
     """What replay will see, for all candidates at once: down, up and paste in one gather."""
     images, _, _, boxes = inputs(device)
+    stored = encode_exemplar(images[0].cpu(), boxes[0], 0, RATIO, Codec())
+    assert torch.equal(reconstructed(images, boxes, RATIO)[0].cpu(), decode_exemplar(stored, Codec()))
     measure(benchmark, lambda: reconstructed(images, boxes, RATIO), device, 2 * images.nbytes)
 
 
@@ -84,6 +88,7 @@ def test_encoding(benchmark: BenchmarkFixture, codec: Codec) -> None:
     images, _, _, boxes = inputs("cpu")
     pairs = list(zip(images, boxes, strict=True))
     written = sum(len(encode_exemplar(image, box, 0, RATIO, codec)) for image, box in pairs)
+    assert 0 < written < images.nbytes
     step = lambda: [encode_exemplar(image, box, 0, RATIO, codec) for image, box in pairs]  # noqa: E731
     measure(benchmark, step, "cpu", images.nbytes + written)
 
@@ -93,5 +98,6 @@ def test_decoding(benchmark: BenchmarkFixture, codec: Codec) -> None:
     """Stored bytes to images, one after another."""
     images, _, _, boxes = inputs("cpu")
     contents = [encode_exemplar(image, box, 0, RATIO, codec) for image, box in zip(images, boxes, strict=True)]
+    assert all(decode_exemplar(content, codec).shape == (3, SIDE, SIDE) for content in contents)
     moved = images.nbytes + sum(len(content) for content in contents)
     measure(benchmark, lambda: [decode_exemplar(content, codec) for content in contents], "cpu", moved)

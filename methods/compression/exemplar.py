@@ -73,6 +73,10 @@ def encode_exemplar(image: Tensor, box: Tensor, label: int, ratio: float, codec:
     if max(height, width) > 0xFFFF:
         raise InputError(f"image of {height} x {width} pixels: an exemplar's side is at most 65535; reduce it first")
     x0, y0, x1, y1 = (int(corner) for corner in box)
+    if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height):
+        raise InputError(
+            f"box {x0, y0, x1, y1} does not lie in the image of {width} x {height} pixels; give XYXY in it"
+        )
     small = image[:, :0, :0]
     if (x1 - x0) * (y1 - y0) < height * width:
         small = resized_nearest(image, small_side(height, ratio), small_side(width, ratio))
@@ -82,13 +86,19 @@ def encode_exemplar(image: Tensor, box: Tensor, label: int, ratio: float, codec:
 
 
 def read_header(content: Tensor) -> Header:
-    """The header at the start of an exemplar's bytes."""
+    """The header at the start of an exemplar's bytes; InputError where there are too few for one."""
+    if len(content) < HEADER_BYTES:
+        raise InputError(f"an exemplar of {len(content)} bytes has no header of {HEADER_BYTES}; the memory is damaged")
     return Header(*_HEADER.unpack(content[:HEADER_BYTES].numpy().tobytes()))
 
 
 def decode_exemplar(content: Tensor, codec: Codec) -> Tensor:
     """The reconstruction x~ (3, H, W) uint8: the small image enlarged, the crop pasted at its place."""
     header = read_header(content)
+    if len(content) != header.length:
+        raise InputError(
+            f"an exemplar has {len(content)} bytes, its header says {header.length}; the memory is damaged"
+        )
     crop_end = HEADER_BYTES + header.crop_bytes
     if header.small_bytes:
         small = codec.decode(content[crop_end : header.length], header.small_height, header.small_width)

@@ -42,6 +42,11 @@ def test_forgetting_takes_the_best_earlier_phase_and_may_be_negative() -> None:
     assert forgetting(better) == pytest.approx(((0.9 - 0.7) + (0.1 - 0.4)) / 2)
 
 
+def test_before_the_first_phase_there_is_no_metric() -> None:
+    with pytest.raises(ValueError, match="no phase is evaluated yet"):
+        headline(Counts(correct=[], correct_top5=[], tested=[]))
+
+
 def test_a_single_phase_has_nothing_old() -> None:
     one = Counts(correct=[[5]], correct_top5=[[9]], tested=[10])
     values = headline(one)

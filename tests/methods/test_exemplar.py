@@ -75,6 +75,19 @@ def test_jpeg_handles_every_box(box: list[int]) -> None:
     assert decode_exemplar(content, codec).shape == image.shape
 
 
+@pytest.mark.parametrize("box", [[4, 4, 12, 12], [-1, 0, 3, 3], [5, 0, 3, 3]])
+def test_a_box_outside_the_image_is_refused(box: list[int]) -> None:
+    with pytest.raises(InputError, match="does not lie in the image of 8 x 8 pixels"):
+        encode_exemplar(torch.zeros(3, 8, 8, dtype=torch.uint8), torch.tensor(box), 0, 4.0, Codec())
+
+
+@pytest.mark.parametrize("kept", [3, 40])
+def test_cut_bytes_are_told(kept: int) -> None:
+    content = encode_exemplar(textured_images(1, 8, 8, 0)[0], torch.tensor([0, 0, 4, 4]), 0, 4.0, Codec())
+    with pytest.raises(InputError, match=f"an exemplar (of|has) {kept} bytes.*the memory is damaged"):
+        decode_exemplar(content[:kept], Codec())
+
+
 def test_an_image_too_large_for_the_header_is_refused() -> None:
     with pytest.raises(InputError, match="65535"):
         encode_exemplar(torch.zeros(3, 1, 65536, dtype=torch.uint8), torch.tensor([0, 0, 1, 1]), 0, 4.0, Codec())

@@ -68,6 +68,12 @@ def test_a_class_smaller_than_its_share_is_kept_whole() -> None:
     assert longest_prefix(torch.empty(0), 1) == 0
 
 
+def test_no_candidates_and_broken_features() -> None:
+    assert budgeted_herding(torch.empty(0, 3), torch.empty(0), 3) == []
+    with pytest.raises(ValueError, match="not finite"):
+        budgeted_herding(torch.tensor([[1.0, float("nan")]]), torch.ones(1), 3)
+
+
 def test_herding_is_the_greedy_of_the_paper() -> None:
     """Algorithm 4 with plain loops."""
     features = torch.randn(12, 3, generator=torch.Generator().manual_seed(2)).double().numpy()
