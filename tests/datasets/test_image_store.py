@@ -24,7 +24,7 @@ def ragged() -> ImageStore:
 def test_images_of_varying_size_come_back_exactly() -> None:
     store = ragged()
     assert store.uniform_size is None
-    assert len(store.pixels) == 35 + 9 + 35 + 16  # nothing is padded
+    assert len(store.pixels) == 3 * (35 + 9 + 35 + 16)  # nothing is padded
     for index, (h, w) in enumerate([(5, 7), (3, 3), (5, 7), (8, 2)]):
         assert torch.equal(store.image(index), textured_images(1, h, w, index)[0])
     assert sorted(tuple(group.tolist()) for group in store.same_size_groups()) == [(0, 2), (1,), (3,)]
@@ -78,7 +78,7 @@ def test_concatenation_keeps_order() -> None:
 
 
 def test_inconsistent_stores_are_refused() -> None:
-    with pytest.raises(InputError, match="sizes add up to 4 pixels, the table has 5"):
-        ImageStore(pixels=torch.zeros(5, 3, dtype=torch.uint8), sizes=torch.tensor([[2, 2]]), labels=torch.tensor([0]))
+    with pytest.raises(InputError, match="sizes add up to 12 bytes, the pixels have 15"):
+        ImageStore(pixels=torch.zeros(15, dtype=torch.uint8), sizes=torch.tensor([[2, 2]]), labels=torch.tensor([0]))
     with pytest.raises(InputError, match="uint8"):
         ImageStore(pixels=torch.zeros(4, 3), sizes=torch.tensor([[2, 2]]), labels=torch.tensor([0]))
