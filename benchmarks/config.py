@@ -96,6 +96,8 @@ class Suite:
         wanted = {(method, compressor) for method in self.matrix.methods for compressor in self.matrix.compressors}
         for method, compressor in sorted(named | wanted):
             find_cell(self, method, compressor, self.matrix.seeds[0])
+        for compressor in self.matrix.compressors:
+            check_held_out(self, compressor)
 
     @property
     def results(self) -> Path:
@@ -196,6 +198,16 @@ def find_cell(suite: Suite, method: str, compressor: str, seed: int) -> Cell:
     cell.build_method_parameters()
     cell.build_compressor_parameters()
     return cell
+
+
+def check_held_out(suite: Suite, compressor: str) -> None:
+    """Raise InputError where a compressor chooses on held-out images and the protocol holds none out."""
+    cls, _ = registry.load("compressor", registry.COMPRESSORS, compressor)
+    if cls.needs_held_out and not suite.protocol.validation_share:
+        raise InputError(
+            f"compressor {compressor} chooses on held-out images, but protocol.validation_share is 0; set it, for "
+            "instance to 0.1, or choose another compressor"
+        )
 
 
 def resolve_device(name: str) -> torch.device:

@@ -33,7 +33,7 @@ def evaluate(
     images = test.resized(side)
     scores = method.scores(images)
     if len(memory):
-        exemplars = memory.replay()
+        exemplars = memory.store.images()
         means = class_means(method.embed, exemplars.resized(side), exemplars.labels, sum(group_sizes), mirrored_means)
         scores["nme"] = nearest_mean_scores(method.embed(images), means)
     groups = torch.repeat_interleave(torch.arange(len(group_sizes)), torch.tensor(group_sizes))[test.labels]

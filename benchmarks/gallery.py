@@ -12,7 +12,6 @@ from torchvision.utils import draw_bounding_boxes, make_grid
 
 from cimbench.datasets.arrays import write_atomically
 from cimbench.datasets.stream import Phase
-from cimbench.methods.compression.exemplar import decode_exemplar, read_header
 from cimbench.methods.memory import ExemplarMemory
 
 _SIDE = 128  # pixels of a tile
@@ -21,7 +20,7 @@ _CLASSES = 8  # rows at most
 
 def write_gallery(path: Path, phase: Phase, memory: ExemplarMemory) -> None:
     """One row for each of the phase's first classes: original, box, replayed exemplar (the class's most important)."""
-    labels = memory.labels
+    labels = memory.store.labels if len(memory) else torch.empty(0)
     position = {name: i for i, name in enumerate(phase.train.names)}
     tiles: list[Tensor] = []
     for label in phase.new_labels[:_CLASSES]:
@@ -29,7 +28,7 @@ def write_gallery(path: Path, phase: Phase, memory: ExemplarMemory) -> None:
         if len(mine):
             index = int(mine[0])
             original = phase.train.image(position[memory.names[index]])
-            tiles += _row(original, memory.content(index), memory)
+            tiles += _row(original, memory, index)
     if tiles:
         grid = make_grid(torch.stack(tiles), nrow=3, padding=4, pad_value=255)
         content = encode_png(grid).numpy().tobytes()
@@ -44,10 +43,10 @@ def _tile(image: Tensor) -> Tensor:
     return functional.pad(enlarged, (0, _SIDE - size[1], 0, _SIDE - size[0]), value=255)
 
 
-def _row(original: Tensor, content: Tensor, memory: ExemplarMemory) -> list[Tensor]:
-    header = read_header(content)
+def _row(original: Tensor, memory: ExemplarMemory, index: int) -> list[Tensor]:
+    x0, y0, x1, y1 = memory.store.headers.boxes[index].tolist()
     boxed = original.contiguous()
-    if header.crop_bytes:
-        box = torch.tensor([[header.x0, header.y0, header.x1 - 1, header.y1 - 1]])
-        boxed = draw_bounding_boxes(boxed, box, colors="red", width=1)
-    return [_tile(original), _tile(boxed), _tile(decode_exemplar(content, memory.codec))]
+    if x1 > x0 and y1 > y0:
+        boxed = draw_bounding_boxes(boxed, torch.tensor([[x0, y0, x1 - 1, y1 - 1]]), colors="red", width=1)
+    shown = memory.store.decoded(torch.tensor([index]))[0].cpu()
+    return [_tile(original), _tile(boxed), _tile(shown)]

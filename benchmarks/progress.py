@@ -99,8 +99,8 @@ class CellProgress:
         held = sum(last.memory["exemplars"])
         memory = f"; {held} exemplars in {last.memory['bytes_held'] / 1e3:.1f} kB" if held else ""
         self._bar.line(f"{self._bar.title}: phase {len(record.phases)}/{self._phases} accuracy {heads}{memory}")
-        if last.memory["constant_maps"]:
-            self._bar.line(f"  {last.memory['constant_maps']} images had a constant activation map and are kept whole")
+        if last.memory["kept_whole"]:
+            self._bar.line(f"  {last.memory['kept_whole']} images say nothing about where to look and are kept whole")
         if last.memory["exhausted_classes"]:
             self._bar.line(f"  {last.memory['exhausted_classes']} new classes have fewer images than their share holds")
 

@@ -19,9 +19,16 @@ METHODS = {
 }
 
 COMPRESSORS = {
+    "center_box": "cimbench.methods.compression.center_box:CenterBox:CenterBoxParameters",
     "class_activation": "cimbench.methods.compression.class_activation:ClassActivation:ClassActivationParameters",
+    "foreground": "cimbench.methods.compression.foreground:Foreground:ForegroundParameters",
     "full": "cimbench.methods.compression.full:Full:FullParameters",
+    "jpeg": "cimbench.methods.compression.jpeg:Jpeg:JpegParameters",
     "none": "cimbench.methods.compression.none:NoCompression:NoneParameters",
+    "object_box": "cimbench.methods.compression.object_box:ObjectBox:ObjectBoxParameters",
+    "phase_tau": "cimbench.methods.compression.phase_tau:PhaseTau:PhaseTauParameters",
+    "random_box": "cimbench.methods.compression.random_box:RandomBox:RandomBoxParameters",
+    "webp": "cimbench.methods.compression.webp:Webp:WebpParameters",
 }
 
 SOURCES = {

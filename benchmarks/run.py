@@ -14,20 +14,23 @@ from typing import Protocol
 import torch
 
 from cimbench.benchmarks.checkpoint import load_checkpoint, save_checkpoint
-from cimbench.benchmarks.config import Cell, resolve_device
+from cimbench.benchmarks.config import Cell, check_held_out, resolve_device
 from cimbench.benchmarks.evaluate import Evaluation, evaluate
 from cimbench.benchmarks.gallery import write_gallery
 from cimbench.benchmarks.provenance import provenance
 from cimbench.benchmarks.record import PhaseRecord, Record
 from cimbench.datasets.arrays import save_arrays
-from cimbench.datasets.image_store import ImageStore, concatenate
+from cimbench.datasets.errors import InputError
+from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.randomness import generator
 from cimbench.datasets.split import load_split
 from cimbench.datasets.stream import ClassStream, Phase
 from cimbench.methods.budget import Budget, mean_plain_cost
+from cimbench.methods.compression.artifacts import Artifacts
 from cimbench.methods.memory import ExemplarMemory
 from cimbench.methods.method import Method, Setup
 from cimbench.methods.optimisation import EpochReport, Task
+from cimbench.methods.pool import Pool
 
 
 class Listener(Protocol):
@@ -66,7 +69,7 @@ def run_cell(cell: Cell, listener: Listener) -> Record:
             bench.method.learn(task(bench, phase, losses, listener))
         with clock(seconds, "remember", bench.device):
             if bench.method.uses_memory:
-                bench.memory.remember(phase, bench.method.network, generator(cell.seed, "selection", phase.index))
+                remember(bench, phase)
         account = bench.memory.audit(phase.total_classes)
         with clock(seconds, "evaluate", bench.device):
             evaluation = evaluate_phase(bench, phase)
@@ -89,6 +92,7 @@ def run_cell(cell: Cell, listener: Listener) -> Record:
 def build(cell: Cell) -> Bench:
     """Load the data and the phases, construct method, compressor and memory."""
     suite = cell.suite
+    check_held_out(suite, cell.compressor)
     device = resolve_device(suite.device)
     store = ImageStore.load(suite.store)
     stream = ClassStream(store, load_split(suite.split_path(cell.seed), store, suite.protocol, cell.seed))
@@ -108,7 +112,10 @@ def build(cell: Cell) -> Bench:
     def embed(images: ImageStore) -> torch.Tensor:
         return method.embed(images.resized(suite.network.input_side)).cpu()
 
-    memory = ExemplarMemory(budget, compressor_class(compressor_parameters), suite.memory.selection, embed)
+    compressor = compressor_class(compressor_parameters)
+    if compressor.needs_object_boxes and not len(store.boxes):
+        raise InputError(f"compressor {cell.compressor}: {suite.dataset.name} has no object boxes; choose another one")
+    memory = ExemplarMemory(budget, compressor, suite.memory.selection, embed, device)
     return Bench(cell=cell, stream=stream, method=method, memory=memory, device=device)
 
 
@@ -145,11 +152,11 @@ def resume(bench: Bench, fresh: Record) -> Record:
 
 
 def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener) -> Task:
-    """The phase's images and the replayed exemplars, on the device; losses are collected as epochs end."""
-    side = bench.cell.suite.network.input_side
-    pool = bench.stream.train_so_far(phase.index) if bench.method.sees_all_data else phase.train
-    if len(bench.memory):
-        pool = concatenate([pool, bench.memory.replay()])
+    """The phase's images and the memory, on the device; losses are collected as epochs end."""
+    images = bench.stream.train_so_far(phase.index) if bench.method.sees_all_data else phase.train
+    memory = bench.memory
+    wears = memory.compressor.artifacts is not None and bench.method.uses_memory
+    random = generator(bench.cell.seed, "artifacts", phase.index)
 
     def on_epoch(report: EpochReport) -> None:
         losses.append(report.loss)
@@ -159,10 +166,21 @@ def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener) ->
         phase=phase.index,
         old_classes=phase.old_classes,
         total_classes=phase.total_classes,
-        images=pool.resized(side).to(bench.device),
-        labels=pool.labels.to(bench.device),
+        pool=Pool(
+            images=images.resized(bench.cell.suite.network.input_side).to(bench.device),
+            labels=images.labels.to(bench.device),
+            exemplars=memory.store if len(memory) else None,
+            artifacts=Artifacts(images, memory.compressor, memory.codec, random) if wears else None,
+        ),
         on_epoch=on_epoch,
     )
+
+
+def remember(bench: Bench, phase: Phase) -> None:
+    """Let the memory take the phase's exemplars, by the network as it is."""
+    held_out = bench.stream.validation(phase.index) if bench.memory.compressor.needs_held_out else None
+    random = generator(bench.cell.seed, "selection", phase.index)
+    bench.memory.remember(phase, bench.method.network, random, held_out)
 
 
 def evaluate_phase(bench: Bench, phase: Phase) -> Evaluation:

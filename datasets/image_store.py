@@ -107,15 +107,13 @@ class ImageStore:
 
     def same_size_groups(self) -> list[Tensor]:
         """Indices grouped by image size, so that each group can be stacked and handled as one batch."""
-        if len(self) == 0:
-            return []
-        _, group = torch.unique(self.sizes, dim=0, return_inverse=True)
-        return [torch.nonzero(group == g).flatten() for g in range(int(group.max()) + 1)]
+        return groups_of_one_size(self.sizes)
 
     def stacked(self, indices: Tensor) -> Tensor:
-        """Images of one size as (n, 3, H, W) uint8."""
+        """Images of one size as (n, 3, H, W) uint8; not copied where they are all of a store of one size."""
         if self.uniform_size:
-            return self.pixels.view(len(self), 3, *self.uniform_size)[indices]
+            images = self.pixels.view(len(self), 3, *self.uniform_size)
+            return images if torch.equal(indices, torch.arange(len(self))) else images[indices]
         return torch.stack([self.image(i) for i in indices.tolist()])
 
     @cached_property
@@ -148,10 +146,9 @@ class ImageStore:
         return store
 
 
-def concatenate(stores: Sequence[ImageStore]) -> ImageStore:
-    """Pixels, sizes and labels of several stores in one (names, boxes and the rest are left out)."""
-    return ImageStore(
-        pixels=torch.cat([store.pixels for store in stores]),
-        sizes=torch.cat([store.sizes for store in stores]),
-        labels=torch.cat([store.labels for store in stores]),
-    )
+def groups_of_one_size(sizes: Tensor) -> list[Tensor]:
+    """Indices of equal rows of sizes (N, 2), one tensor a size."""
+    if len(sizes) == 0:
+        return []
+    _, group = torch.unique(sizes, dim=0, return_inverse=True)
+    return [torch.nonzero(group == g).flatten() for g in range(int(group.max()) + 1)]

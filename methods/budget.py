@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from cimbench.datasets.errors import InputError, check_choice
 from cimbench.datasets.image_store import ImageStore
-from cimbench.methods.compression.exemplar import Codec, encode_exemplar, encoded_length
+from cimbench.methods.compression.boxes import whole_image_boxes
+from cimbench.methods.compression.codecs import CODECS, RAW, Codec
+from cimbench.methods.compression.exemplar import Format, headers_for
+from cimbench.methods.compression.packing import pack
 
 UNITS = ("paper_units", "raw_bytes", "coded_bytes")
 SHARINGS = ("fixed_total", "fixed_per_class")
@@ -23,19 +25,21 @@ class BudgetParameters:
 
     exemplars_per_class: the budget in uncompressed exemplars, when all classes are seen (paper: 20). sharing:
     fixed_total (LFS: the whole budget is there from the first phase, shared by the classes seen so far) or
-    fixed_per_class (LFH). jpeg_quality: of coded_bytes.
+    fixed_per_class (LFH). codec, quality: how parts are stored where coded bytes are counted, "jpeg" or "webp".
     """
 
     unit: str
     exemplars_per_class: float
     sharing: str = "fixed_total"
-    jpeg_quality: int = 90
+    codec: str = "jpeg"
+    quality: int = 90
 
     def __post_init__(self) -> None:
         check_choice("budget.unit", self.unit, UNITS)
         check_choice("budget.sharing", self.sharing, SHARINGS)
-        if not 1 <= self.jpeg_quality <= 100:
-            raise InputError(f"budget.jpeg_quality is {self.jpeg_quality}; give 1 to 100")
+        check_choice("budget.codec", self.codec, [name for name in CODECS if name != RAW.name])
+        if not 1 <= self.quality <= 100:
+            raise InputError(f"budget.quality is {self.quality}; give 1 to 100")
         if not self.exemplars_per_class >= 1 or math.isinf(self.exemplars_per_class):
             raise InputError(
                 f"budget.exemplars_per_class is {self.exemplars_per_class}, less than one uncompressed exemplar or no "
@@ -43,9 +47,9 @@ class BudgetParameters:
             )
 
     @property
-    def codec(self) -> Codec:
-        """How exemplars are held: as pixels, or as JPEG where coded bytes are counted."""
-        return Codec(name="jpeg" if self.unit == "coded_bytes" else "raw", quality=self.jpeg_quality)
+    def stored_by(self) -> Codec:
+        """What turns parts into bytes: pixels as they are, or the codec where coded bytes are counted."""
+        return Codec(name=self.codec, quality=self.quality) if self.unit == "coded_bytes" else RAW
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +80,13 @@ def mean_plain_cost(images: ImageStore, parameters: BudgetParameters) -> float:
     if parameters.unit == "paper_units":
         return 1.0
     if parameters.unit == "raw_bytes":
-        whole = [(h, w, torch.tensor([0, 0, w, h])) for h, w in images.sizes.tolist()]
-        return sum(encoded_length(h, w, box, 1.0) for h, w, box in whole) / len(images)
+        lengths = headers_for(images.sizes, whole_image_boxes(images.sizes), images.labels, Format(ratio=1.0)).lengths
+        return int(lengths.sum()) / len(images)
     spread = torch.linspace(0, len(images) - 1, min(len(images), _SAMPLED_IMAGES)).long()
-    return sum(len(_whole(images.image(int(i)), parameters.codec)) for i in spread) / len(spread)
-
-
-def _whole(image: Tensor, codec: Codec) -> Tensor:
-    height, width = image.shape[-2:]
-    return encode_exemplar(image, torch.tensor([0, 0, width, height]), 0, 1.0, codec)
+    plain = Format(ratio=1.0, codec=parameters.stored_by)
+    sampled = images.subset(spread)
+    held = [
+        len(pack(sampled.stacked(group), whole_image_boxes(sampled.sizes[group]), sampled.labels[group], plain).buffer)
+        for group in sampled.same_size_groups()
+    ]
+    return sum(held) / len(sampled)

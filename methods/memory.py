@@ -9,11 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cimbench.datasets.errors import InputError
 from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.stream import Phase
 from cimbench.methods.budget import Budget
-from cimbench.methods.compression.compressor import Compressor, costs_in_paper_units, reconstructed
-from cimbench.methods.compression.exemplar import decode_exemplar, encode_exemplar, encoded_length, read_header
+from cimbench.methods.compression.boxes import area_shares
+from cimbench.methods.compression.compress import compressed
+from cimbench.methods.compression.compressor import Compressor
+from cimbench.methods.compression.exemplar import costs_in_paper_units
+from cimbench.methods.compression.store import ExemplarStore
 from cimbench.methods.herding import longest_prefix, running_sum, select
 from cimbench.methods.networks.network import Network
 
@@ -28,8 +32,9 @@ class BudgetExceededError(RuntimeError):
 class MemoryAccount:
     """What the memory holds after a phase. Bytes are real; cost and share are in the budget's unit.
 
-    constant_maps: images of this phase's classes whose map said nothing. exhausted_classes: classes of this phase that
-    had no image left for what remained of their share.
+    kept_whole: images of this phase's classes of which nothing said where to look (a constant activation map, no object
+    box). exhausted_classes: classes of this phase that had no image left for what remained of their share. chosen: what
+    the compressor chose for this phase, by name.
     """
 
     unit: str
@@ -40,138 +45,89 @@ class MemoryAccount:
     class_share: float
     bytes_held: int
     mean_box_area: float
-    constant_maps: int
+    kept_whole: int
     exhausted_classes: int
+    chosen: dict[str, float]
 
     def as_json(self) -> dict[str, Any]:
         """Plain numbers."""
         return asdict(self)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidates:
-    """One class's images with what storing each would cost, and what replay would see of it."""
-
-    images: ImageStore
-    boxes: Tensor
-    costs: Tensor
-    replayed: ImageStore
-
-
 class ExemplarMemory:
     """Exemplars in one byte buffer: class after class in order of arrival, in each class most important first."""
 
-    def __init__(self, budget: Budget, compressor: Compressor, selection: str, embed: Embed) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        compressor: Compressor,
+        selection: str,
+        embed: Embed,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self.budget = budget
         self.compressor = compressor
         self.selection = selection
         self.embed = embed
-        self.codec = budget.parameters.codec
-        self.buffer = torch.empty(0, dtype=torch.uint8)
-        self.starts = torch.zeros(1, dtype=torch.int64)
+        self.codec = budget.parameters.stored_by
+        self.store = ExemplarStore.empty(compressor.format(self.codec), device)
         self.names: list[str] = []  # for galleries and tests; replay never reads it
-        self.constant_maps = 0
+        self.kept_whole = 0
         self.exhausted_classes = 0
 
     def __len__(self) -> int:
-        return len(self.starts) - 1
+        return len(self.store)
 
-    def content(self, index: int) -> Tensor:
-        """The bytes of exemplar `index`."""
-        return self.buffer[int(self.starts[index]) : int(self.starts[index + 1])]
-
-    @property
-    def labels(self) -> Tensor:
-        """(n,) int64, read from the exemplars' own headers."""
-        return torch.tensor([read_header(self.content(i)).label for i in range(len(self))], dtype=torch.int64)
-
-    def replay(self) -> ImageStore:
-        """All exemplars as they are replayed, decoded from the buffer."""
-        images = [decode_exemplar(self.content(i), self.codec) for i in range(len(self))]
-        return ImageStore.from_images(images, self.labels)
-
-    def costs(self) -> Tensor:
+    def costs(self, store: ExemplarStore) -> Tensor:
         """(n,) float64 in the budget's unit, computed from the stored bytes alone."""
-        if self.budget.parameters.unit != "paper_units":
-            return self.starts.diff().double()
-        headers = [read_header(self.content(i)) for i in range(len(self))]
-        costs = [
-            costs_in_paper_units(torch.tensor([[h.x0, h.y0, h.x1, h.y1]]), h.height, h.width, self.compressor.ratio)
-            for h in headers
-        ]
-        return torch.cat(costs) if costs else torch.empty(0, dtype=torch.float64)
+        if self.budget.parameters.unit == "paper_units":
+            return costs_in_paper_units(store.headers.boxes, store.headers.sizes, store.format)
+        return store.lengths.double()
 
-    def remember(self, phase: Phase, network: Network, random: torch.Generator) -> None:
-        """Shrink the old classes to their new share, then add each new class up to it; both keep prefixes."""
+    def remember(
+        self, phase: Phase, network: Network, random: torch.Generator, held_out: ImageStore | None = None
+    ) -> None:
+        """Shrink the old classes to their new share, then add each new class up to it; both keep prefixes.
+
+        held_out: images of the phase's classes that were not learnt from, for compressors that choose something.
+        """
         share = self.budget.share(phase.total_classes)
         self.shrink(share)
-        self.constant_maps = self.exhausted_classes = 0
+        self.kept_whole = self.exhausted_classes = 0
+        if held_out is not None:
+            self.compressor.tune(held_out, network, self.codec, random)
         for label in phase.new_labels:
-            mine = torch.nonzero(phase.train.labels == label).flatten()
-            candidates = self.candidates(phase.train.subset(mine), network)
-            chosen = select(self.selection, self.embed(candidates.replayed), candidates.costs, share, random)
-            room = share - running_sum(candidates.costs[chosen])
-            self.exhausted_classes += len(chosen) == len(mine) and room >= float(candidates.costs.min())
-            self._append([self._encode(candidates, i) for i in chosen], [candidates.images.names[i] for i in chosen])
+            mine = phase.train.subset(torch.nonzero(phase.train.labels == label).flatten())
+            candidates = self.candidates(mine, network, random)
+            costs = self.costs(candidates)
+            chosen = select(self.selection, self.embed(candidates.images()), costs, share, random)
+            room = share - running_sum(costs[chosen])
+            self.exhausted_classes += len(chosen) == len(mine) and room >= float(costs.min())
+            self.store = self.store.with_more(candidates.subset(torch.tensor(chosen, dtype=torch.int64)))
+            self.names += [mine.names[i] for i in chosen]
 
-    def candidates(self, images: ImageStore, network: Network) -> Candidates:
-        """Boxes, costs and reconstructions of one class's images, batched by image size."""
-        boxes = torch.empty(len(images), 4, dtype=torch.int64)
-        costs = torch.empty(len(images), dtype=torch.float64)
-        replayed: list[Tensor] = [torch.empty(0)] * len(images)
-        for group in images.same_size_groups():
-            pixels = images.stacked(group)
-            found = self.compressor.boxes(pixels, images.labels[group], network)
-            self.constant_maps += int(found.constant.sum())
-            boxes[group] = found.xyxy
-            costs[group], shown = self._costs_and_replay(pixels, found.xyxy)
-            for index, image in zip(group.tolist(), shown, strict=True):
-                replayed[index] = image
-        return Candidates(
-            images=images, boxes=boxes, costs=costs, replayed=ImageStore.from_images(replayed, images.labels)
-        )
-
-    def _costs_and_replay(self, pixels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Costs (B,) and reconstructions (B, 3, H, W) of images of one size, equal to what storing them gives."""
-        height, width = pixels.shape[-2:]
-        ratio, unit = self.compressor.ratio, self.budget.parameters.unit
-        if unit == "coded_bytes":  # lossy: only encoding tells the size and the look
-            contents = [encode_exemplar(x, b, 0, ratio, self.codec) for x, b in zip(pixels, boxes, strict=True)]
-            shown = torch.stack([decode_exemplar(content, self.codec) for content in contents])
-            return torch.tensor([len(content) for content in contents]).double(), shown
-        if unit == "raw_bytes":
-            lengths = [encoded_length(height, width, box, ratio) for box in boxes]
-            return torch.tensor(lengths).double(), reconstructed(pixels, boxes, ratio)
-        return costs_in_paper_units(boxes, height, width, ratio), reconstructed(pixels, boxes, ratio)
-
-    def _encode(self, candidates: Candidates, index: int) -> Tensor:
-        label = int(candidates.images.labels[index])
-        image, box = candidates.images.image(index), candidates.boxes[index]
-        return encode_exemplar(image, box, label, self.compressor.ratio, self.codec)
-
-    def _append(self, contents: list[Tensor], names: list[str]) -> None:
-        lengths = torch.tensor([len(content) for content in contents], dtype=torch.int64)
-        self.starts = torch.cat([self.starts, self.starts[-1] + lengths.cumsum(0)])
-        self.buffer = torch.cat([self.buffer, *contents])
-        self.names += names
+    def candidates(self, images: ImageStore, network: Network, random: torch.Generator) -> ExemplarStore:
+        """Every image as the exemplar it would be, in order."""
+        found = compressed(images, self.compressor, network, self.codec, random)
+        self.kept_whole += int(found.kept_whole.sum())
+        return found.exemplars
 
     def shrink(self, share: float) -> None:
         """Keep of every class the longest prefix of its own order whose cost fits `share` (all of it where it fits)."""
-        labels, costs = self.labels, self.costs()
+        labels, costs = self.store.labels, self.costs(self.store)
         keep: list[int] = []
         for label in torch.unique(labels).tolist():
             mine = torch.nonzero(labels == label).flatten()
             keep += mine[: longest_prefix(costs[mine], share)].tolist()
-        contents, names = [self.content(i) for i in keep], [self.names[i] for i in keep]
-        self.buffer, self.starts, self.names = self.buffer[:0], self.starts[:1], []
-        self._append(contents, names)
+        self.store = self.store.subset(torch.tensor(keep, dtype=torch.int64))
+        self.names = [self.names[i] for i in keep]
 
     def audit(self, seen_classes: int) -> MemoryAccount:
-        """Recount the memory from its bytes; raises BudgetExceededError over budget, in total or in any class."""
-        labels, costs = self.labels, self.costs()
-        headers = [read_header(self.content(i)) for i in range(len(self))]
-        if sum(header.length for header in headers) != len(self.buffer):
-            raise BudgetExceededError(f"memory: {len(self.buffer)} bytes held, headers account for fewer or more")
+        """Recount the memory from its bytes; raises BudgetExceededError over budget, in total or in any class.
+
+        Bytes that are no exemplars raise InputError.
+        """
+        headers, labels, costs = self.store.headers, self.store.labels, self.costs(self.store)
         share, limit = self.budget.share(seen_classes), self.budget.limit(seen_classes)
         for label in range(seen_classes):
             spent = running_sum(costs[labels == label])
@@ -179,26 +135,41 @@ class ExemplarMemory:
                 raise BudgetExceededError(
                     f"memory: class {label} holds {spent} {self.budget.parameters.unit}, its share is {share}"
                 )
-        areas = [(h.x1 - h.x0) * (h.y1 - h.y0) / (h.height * h.width) for h in headers]
         return MemoryAccount(
             unit=self.budget.parameters.unit,
             budget=self.budget.total,
             limit=limit,
             spent=running_sum(costs),
-            exemplars=tuple(int((labels == label).sum()) for label in range(seen_classes)),
+            exemplars=tuple(labels.bincount(minlength=seen_classes).tolist()),
             class_share=share,
-            bytes_held=len(self.buffer),
-            mean_box_area=sum(areas) / len(areas) if areas else 0.0,
-            constant_maps=self.constant_maps,
+            bytes_held=len(self.store.buffer),
+            mean_box_area=float(area_shares(headers.boxes, headers.sizes).mean()) if len(self) else 0.0,
+            kept_whole=self.kept_whole,
             exhausted_classes=self.exhausted_classes,
+            chosen=self.compressor.report(),
         )
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that the memory holds."""
+        """Everything that the memory holds, with its digest, and what the compressor chose."""
         names = torch.frombuffer(bytearray("\n".join(self.names).encode() or b"\n"), dtype=torch.uint8)
-        return {"buffer": self.buffer, "starts": self.starts, "names": names}
+        digest = torch.frombuffer(bytearray.fromhex(self.store.digest), dtype=torch.uint8)
+        chosen = {f"compressor.{name}": value for name, value in self.compressor.state_dict().items()}
+        return {
+            "buffer": self.store.buffer,
+            "lengths": self.store.lengths,
+            "digest": digest,
+            "names": names,
+            **chosen,
+        }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take over a saved state."""
-        self.buffer, self.starts = state["buffer"], state["starts"]
+        """Take over a saved state; InputError where its bytes do not have the digest they were saved with."""
+        buffer = state["buffer"].to(self.store.buffer.device)
+        self.store = ExemplarStore(buffer, state["lengths"], self.store.format)
+        if self.store.digest != state["digest"].numpy().tobytes().hex():
+            raise InputError("the saved memory does not match its digest; it was altered: delete the checkpoint")
         self.names = state["names"].numpy().tobytes().decode().split("\n")[: len(self)]
+        prefix = "compressor."
+        self.compressor.load_state_dict(
+            {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        )

@@ -12,6 +12,8 @@ from cimbench.datasets.augment import AugmentParameters, augment
 from cimbench.datasets.errors import InputError, check_at_least
 from cimbench.datasets.loader import shuffled_batches
 from cimbench.datasets.randomness import generator
+from cimbench.methods.networks.network import Network
+from cimbench.methods.pool import Pool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +70,12 @@ class EpochReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One phase as a method learns it: new images and replayed exemplars together, (N, 3, S, S) uint8 on the device."""
+    """One phase as a method learns it: `pool` has its new images and the replayed exemplars."""
 
     phase: int
     old_classes: int
     total_classes: int
-    images: Tensor
-    labels: Tensor
+    pool: Pool
     on_epoch: Callable[[EpochReport], None]
 
 
@@ -82,26 +83,28 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def train(
-    module: nn.Module,
+    network: Network,
     loss: Loss,
     task: Task,
     training: TrainingParameters,
     augmentation: AugmentParameters,
     seed: int,
 ) -> None:
-    """Optimise `module` on the task by `loss(augmented images, labels)`; raises NonFiniteLossError."""
+    """Optimise `network` on the task by `loss(augmented images, labels)`; raises NonFiniteLossError."""
     epochs = training.epochs_in(task.phase)
-    trainable = [p for p in module.parameters() if p.requires_grad]
+    trainable = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(
         trainable, training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
     order = generator(seed, "order", task.phase)
-    random = generator(seed, "augment", task.phase, device=task.images.device)
-    module.train()
+    random = generator(seed, "augment", task.phase, device=task.pool.device)
+    network.train()
     for epoch in range(epochs):
+        task.pool.before_epoch(epoch, network)
         losses = []
-        for images, labels in shuffled_batches(task.images, task.labels, training.batch_size, order):
+        for indices in shuffled_batches(len(task.pool), training.batch_size, order):
+            images, labels = task.pool.batch(indices, random)
             value = loss(augment(images, augmentation, random), labels)
             optimiser.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
@@ -111,8 +114,8 @@ def train(
             losses.append(value.detach())
         schedule.step()
         task.on_epoch(_report(task.phase, epoch, epochs, torch.stack(losses)))
-    module.eval()
-    for name, value in module.state_dict().items():
+    network.eval()
+    for name, value in network.state_dict().items():
         if not bool(torch.isfinite(value).all()):
             raise NonFiniteLossError(f"{name} is not finite after phase {task.phase + 1}", task.phase)
 

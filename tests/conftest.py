@@ -13,6 +13,9 @@ import pytest
 import torch
 import yaml
 
+# Without a GPU the kernels run through Triton's interpreter; read when torchvision first imports Triton, below.
+os.environ["TRITON_INTERPRET"] = str(int(not torch.cuda.is_available()))
+
 from cimbench.benchmarks.config import Suite
 from cimbench.benchmarks.parameters import build
 from cimbench.datasets.image_store import ImageStore
@@ -26,14 +29,27 @@ GOLDEN = Path(__file__).resolve().parent / "golden"
 
 @pytest.fixture
 def golden() -> Callable[[str], dict[str, np.ndarray]]:
-    """Reads a golden file by its name."""
-    return lambda name: dict(np.load(GOLDEN / f"{name}.npz", allow_pickle=False))
+    """Reads a golden file by its name; the large ones are with the shared archives, their tests skipped without."""
+
+    def read(name: str) -> dict[str, np.ndarray]:
+        paths = [folder / f"{name}.npz" for folder in (GOLDEN, shared_folder() / "golden")]
+        found = [path for path in paths if path.is_file()]
+        if not found:
+            pytest.skip(f"{paths[-1]} is absent; set CIMBENCH_SHARED to the folder that holds golden/")
+        return dict(np.load(found[0], allow_pickle=False))
+
+    return read
+
+
+def shared_folder() -> Path:
+    """Where archives and large golden files are."""
+    return Path(os.environ.get("CIMBENCH_SHARED", str(ROOT / "../shared"))).resolve()
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real archives; the test is skipped where it is absent."""
-    folder = Path(os.environ.get("CIMBENCH_SHARED", str(ROOT / "../shared"))).resolve() / "data"
+    folder = shared_folder() / "data"
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent; set CIMBENCH_SHARED to the folder that holds data/")
     return folder
@@ -49,7 +65,7 @@ def coloured_store(classes: int = 4, train: int = 12, test: int = 6, side: int =
     """A set that is easy to learn: each class has a colour of its own under noise, and a bright patch."""
     random = torch.Generator().manual_seed(seed)
     tint = torch.stack([torch.tensor([c % 2, c // 2 % 2, c // 4 % 2], dtype=torch.float32) for c in range(classes)])
-    images, labels, names, is_test = [], [], [], []
+    images, labels, names, is_test, boxes = [], [], [], [], []
     for part, count in (("train", train), ("test", test)):
         for label in range(classes):
             for number in range(count):
@@ -58,6 +74,7 @@ def coloured_store(classes: int = 4, train: int = 12, test: int = 6, side: int =
                 y, x = torch.randint(0, side // 2, (2,), generator=random).tolist()
                 image[:, y : y + side // 3, x : x + side // 3] += 40
                 images.append(image.clamp(0, 255).to(torch.uint8))
+                boxes.append([x, y, x + side // 3, y + side // 3])
                 labels.append(label)
                 names.append(f"{part}/{label}/{number}")
                 is_test.append(part == "test")
@@ -67,6 +84,7 @@ def coloured_store(classes: int = 4, train: int = 12, test: int = 6, side: int =
         class_names=tuple(f"class {c}" for c in range(classes)),
         names=tuple(names),
         is_test=torch.tensor(is_test),
+        boxes=torch.tensor(boxes),
     )
 
 
@@ -83,6 +101,15 @@ def tiny_parameters(**sections: dict[str, Any]) -> dict[str, Any]:
     for name, values in sections.items():
         content[name] = {**content[name], **values} if isinstance(values, dict) else values
     return content
+
+
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")],
+    ),
+]
 
 
 @pytest.fixture

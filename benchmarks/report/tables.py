@@ -154,11 +154,16 @@ def footnotes(records: Sequence[Record], absent: Mapping[str, str]) -> list[str]
     notes = [f"{cell}: {reason}." for cell, reason in absent.items()]
     for record in records:
         accounts = [phase.memory for phase in record.phases]
-        constant = sum(account["constant_maps"] for account in accounts)
+        whole = sum(account["kept_whole"] for account in accounts)
         exhausted = sum(account["exhausted_classes"] for account in accounts)
         empty = sum(count == 0 for count in accounts[-1]["exemplars"]) if sum(accounts[-1]["exemplars"]) else 0
-        if constant:
-            notes.append(f"{record.cell}: {constant} images had a constant activation map and were kept whole.")
+        if whole:
+            notes.append(
+                f"{record.cell}: {whole} images were kept whole (a constant activation map, or no object box)."
+            )
+        if accounts[-1]["chosen"]:
+            chosen = [", ".join(f"{name} {value:g}" for name, value in a["chosen"].items()) for a in accounts]
+            notes.append(f"{record.cell}: chosen phase by phase: {'; '.join(chosen)}.")
         if exhausted:
             notes.append(f"{record.cell}: {exhausted} classes had fewer images than their share of the budget holds.")
         if empty:

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+
+class Boxes(NamedTuple):
+    """xyxy: (N, 4) int64 pixels. kept_whole: (N,) bool, images of which nothing said where to look.
+
+    They are kept whole and counted: their activation map was constant, or people drew no box.
+    """
+
+    xyxy: Tensor
+    kept_whole: Tensor
+
+    @classmethod
+    def everywhere_guided(cls, xyxy: Tensor) -> Boxes:
+        """Boxes of which each was chosen."""
+        return cls(xyxy, torch.zeros(len(xyxy), dtype=torch.bool, device=xyxy.device))
 
 
 def class_activation_maps(maps: Tensor, rows: Tensor) -> Tensor:
@@ -14,43 +31,94 @@ def class_activation_maps(maps: Tensor, rows: Tensor) -> Tensor:
 
 def normalised_maps(cam: Tensor) -> Tensor:
     """Min-max normalised to [0, 1] per image; an exactly constant map becomes NaN (0 / 0)."""
-    low = cam.amin((1, 2), keepdim=True)
-    shifted = cam - low
+    shifted = cam - cam.amin((1, 2), keepdim=True)
     return shifted / shifted.amax((1, 2), keepdim=True)
 
 
-def resized_maps(cam: Tensor, height: int, width: int) -> Tensor:
-    """(B, h, w) -> (B, height, width), bilinear between pixel centres (align_corners = False)."""
-    return functional.interpolate(cam[:, None], size=(height, width), mode="bilinear", align_corners=False)[:, 0]
+class Interpolation(NamedTuple):
+    """How a side of `source` cells becomes one of `target` pixels, bilinear between centres (align_corners = False).
 
-
-def mask_boxes(mask: Tensor) -> Tensor:
-    """The tight box (B, 4) around all true pixels of each (B, H, W) mask; (0, 0, 0, 0) where there is none."""
-    height, width = mask.shape[-2:]
-    in_row, in_column = mask.any(2).long(), mask.any(1).long()
-    x0, y0 = in_column.argmax(1), in_row.argmax(1)
-    x1, y1 = width - in_column.flip(1).argmax(1), height - in_row.flip(1).argmax(1)
-    boxes = torch.stack([x0, y0, x1, y1], 1)
-    return boxes * mask.flatten(1).any(1, keepdim=True)
-
-
-def cam_boxes(maps: Tensor, rows: Tensor, height: int, width: int, threshold: float) -> tuple[Tensor, Tensor]:
-    """Boxes (B, 4) of activation > threshold on an image of height x width, and which maps were constant (B,) bool.
-
-    A constant map says nothing about where to look: it keeps the whole image, is counted, and is never 0 / 0 (C21).
+    low, weight: (target,) pixel i is (1 - weight) cell[low] + weight cell[min(low + 1, source - 1)]. extreme: the first
+    and last pixel between each two centres; a bilinear map is linear there, so its maximum is at one of them.
     """
-    cam = normalised_maps(class_activation_maps(maps, rows))
-    constant = cam.isnan().flatten(1).any(1)
-    boxes = mask_boxes(resized_maps(cam, height, width) > threshold)
-    return torch.where(constant[:, None], whole_image_boxes(len(maps), height, width, maps.device), boxes), constant
+
+    low: Tensor
+    weight: Tensor
+    extreme: Tensor
 
 
-def whole_image_boxes(count: int, height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
-    """(count, 4): boxes that keep everything."""
-    return torch.tensor([0, 0, width, height], device=device).expand(count, 4)
+@lru_cache(maxsize=4096)
+def interpolation(source: int, target: int) -> Interpolation:
+    """The taps of torch's bilinear interpolation, in float32 as there."""
+    position = ((torch.arange(target) + 0.5) * (source / target) - 0.5).clamp(min=0)
+    low = position.long().clamp(max=source - 1)
+    change = torch.ones(target + 1, dtype=torch.bool)
+    change[1:-1] = low[1:] != low[:-1]
+    extreme = torch.nonzero(change[:-1] | change[1:]).flatten()
+    return Interpolation(low, (position - low).float(), extreme)
 
 
-def area_shares(boxes: Tensor, height: int, width: int) -> Tensor:
-    """|B| / (H W) per box, (B,) float64."""
+def interpolation_matrix(source: int, target: int) -> Tensor:
+    """(source, target) float32: cells -> pixels."""
+    taps = interpolation(source, target)
+    pixels = torch.arange(target)
+    matrix = torch.zeros(source, target)
+    matrix[taps.low, pixels] += 1 - taps.weight
+    matrix[(taps.low + 1).clamp(max=source - 1), pixels] += taps.weight
+    return matrix
+
+
+@lru_cache(maxsize=1024)
+def _matrices(source: int, target: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(source, target) of all pixels and (source, K) of the extreme ones. Float64 on a GPU."""
+    matrix = interpolation_matrix(source, target)
+    matrix = matrix.to(device, torch.float64 if device.type == "cuda" else torch.float32)
+    return matrix, matrix[:, interpolation(source, target).extreme.to(device)]
+
+
+def _highest(cam: Tensor, along: Tensor, across: Tensor) -> Tensor:
+    """(B, s, t) cells -> (B, pixels of t): the highest value of each pixel column of the enlarged map.
+
+    along (t, T): all pixels of that side. across (s, K): the extreme pixels of the other, of which K <= 2 s.
+    """
+    return (across.T @ cam @ along).amax(1)
+
+
+def _extent(found: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, T) bool -> first true position and one past the last, both (B,); 0 and 0 where none is true."""
+    some = found.any(1)
+    marks = found.to(torch.uint8)
+    return marks.argmax(1) * some, (found.shape[1] - marks.flip(1).argmax(1)) * some
+
+
+def activation_boxes(cam: Tensor, height: int, width: int, threshold: float) -> Boxes:
+    """The tight boxes around normalised activation > threshold, for maps (B, h, w) on images of height x width.
+
+    The map enlarged to the image is never made: a row has a pixel above the threshold where its highest one is, which
+    lies at one of at most 2 w columns. A constant map says nothing about where to look: it keeps the whole image,
+    counted, and is never 0 / 0 (C21).
+    """
+    normalised = normalised_maps(cam)
+    constant = normalised.isnan().flatten(1).any(1)
+    all_rows, extreme_rows = _matrices(cam.shape[1], height, cam.device)
+    all_columns, extreme_columns = _matrices(cam.shape[2], width, cam.device)
+    exact = normalised.to(all_rows.dtype)
+    in_column = _highest(exact, all_columns, extreme_rows) > threshold
+    in_row = _highest(exact.transpose(1, 2), all_rows, extreme_columns) > threshold
+    (x0, x1), (y0, y1) = _extent(in_column), _extent(in_row)
+    whole = torch.tensor([0, 0, width, height], device=cam.device)
+    return Boxes(torch.where(constant[:, None], whole, torch.stack([x0, y0, x1, y1], 1)), constant)
+
+
+def whole_image_boxes(sizes: Tensor) -> Tensor:
+    """(N, 4): boxes that keep everything, for images of sizes (N, 2) height and width."""
+    height, width = sizes.unbind(1)
+    zero = torch.zeros_like(height)
+    return torch.stack([zero, zero, width, height], 1)
+
+
+def area_shares(boxes: Tensor, sizes: Tensor) -> Tensor:
+    """|B| / (H W) per box, (N,) float64, of images of sizes (N, 2)."""
     x0, y0, x1, y1 = boxes.double().unbind(1)
+    height, width = sizes.to(boxes.device).double().unbind(1)
     return (x1 - x0) * (y1 - y0) / width / height

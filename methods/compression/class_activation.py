@@ -5,28 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
-from cimbench.datasets.errors import InputError
-from cimbench.methods.compression.boxes import cam_boxes
-from cimbench.methods.compression.compressor import Boxes, Compressor
-from cimbench.methods.networks.network import Network, in_eval
+from cimbench.datasets.image_store import ImageStore
+from cimbench.methods.compression.activation import activation_maps, boxes_above
+from cimbench.methods.compression.boxes import Boxes
+from cimbench.methods.compression.codecs import Codec
+from cimbench.methods.compression.compressor import ArtifactParameters, Compressor, check_switches
+from cimbench.methods.compression.exemplar import Format
+from cimbench.methods.networks.network import Network
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassActivationParameters:
     """ratio: eta, area by which the rest shrinks. threshold: tau, pixels with a normalised activation above it are
-    boxed. (Paper: 4 and 0.6.)"""
+    boxed. (Paper: 4 and 0.6.) resampling: nearest (as the reference) or area_bilinear. artifacts: of new images while a
+    phase is learnt, or None."""
 
     ratio: float = 4.0
     threshold: float = 0.6
+    resampling: str = "nearest"
+    artifacts: ArtifactParameters | None = None
 
     def __post_init__(self) -> None:
-        if not self.ratio > 1:
-            raise InputError(f"compressors.class_activation.ratio is {self.ratio}; give more than 1")
-        if not 0 <= self.threshold < 1:
-            raise InputError(f"compressors.class_activation.threshold is {self.threshold}; give 0 or more, less than 1")
+        check_switches(
+            "compressors.class_activation", ratio=self.ratio, resampling=self.resampling, threshold=self.threshold
+        )
 
 
 class ClassActivation(Compressor):
@@ -34,14 +37,12 @@ class ClassActivation(Compressor):
 
     def __init__(self, parameters: ClassActivationParameters) -> None:
         self.parameters = parameters
-        self.ratio = parameters.ratio
+        self.artifacts = parameters.artifacts
 
-    def boxes(self, images: Tensor, labels: Tensor, network: Network) -> Boxes:
-        """Boxes on the images' own pixels; the forward sees the whole image squashed to the network's input side."""
-        height, width = images.shape[-2:]
-        side = network.input_side
-        seen = images if (height, width) == (side, side) else transforms.resize(images, [side, side], antialias=True)
-        maps = in_eval(network, seen, "maps")
-        rows = network.class_rows(labels.to(network.device)).detach()
-        boxes, constant = cam_boxes(maps, rows, height, width, self.parameters.threshold)
-        return Boxes(boxes.to(torch.int64).cpu(), constant.cpu())
+    def format(self, codec: Codec) -> Format:
+        """The box's pixels and the small image."""
+        return Format(ratio=self.parameters.ratio, resampling=self.parameters.resampling, codec=codec)
+
+    def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:  # noqa: ARG002
+        """Around normalised activation > tau."""
+        return boxes_above(activation_maps(images, network), images, self.parameters.threshold)

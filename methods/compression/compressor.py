@@ -1,47 +1,81 @@
-"""The contract of a compressor: which box of an image keeps its pixels, and how much the rest shrinks."""
+"""The contract of a compressor: which box of an image keeps its pixels, and how box and rest are stored."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from cimbench.methods.compression.boxes import area_shares
-from cimbench.methods.compression.resampling import down_and_up
+from cimbench.datasets.errors import InputError, check_at_least, check_choice
+from cimbench.datasets.image_store import ImageStore
+from cimbench.methods.compression.boxes import Boxes
+from cimbench.methods.compression.codecs import Codec
+from cimbench.methods.compression.exemplar import Format
+from cimbench.methods.compression.resampling import RESAMPLINGS
 from cimbench.methods.networks.network import Network
 
 
-class Boxes(NamedTuple):
-    """xyxy: (B, 4) int64 pixels. constant: (B,) bool, images whose map said nothing (kept whole)."""
+@dataclass(frozen=True, kw_only=True)
+class ArtifactParameters:
+    """While a phase is learnt, its new images wear their own compressed version with a probability that grows.
 
-    xyxy: Tensor
-    constant: Tensor
+    It is 0 at first, and `step` more each time the boxes are made anew, every `refresh_epochs` epochs, so that old and
+    new images come to look alike (SPEC 2; paper: 0.1 and 40).
+    """
+
+    step: float = 0.1
+    refresh_epochs: int = 40
+
+    def __post_init__(self) -> None:
+        if not 0 < self.step <= 1:
+            raise InputError(
+                f"artifacts.step is {self.step}; give more than 0, at most 1 (or artifacts: null for none)"
+            )
+        check_at_least("artifacts.refresh_epochs", self.refresh_epochs, 1)
+
+
+def check_switches(section: str, *, ratio: float, resampling: str, threshold: float = 0.5) -> None:
+    """Raise InputError unless eta > 1, tau lies between 0 and 1, and the resampling is known."""
+    if not ratio > 1:
+        raise InputError(f"{section}.ratio is {ratio}; give more than 1")
+    if not 0 < threshold < 1:
+        raise InputError(f"{section}.threshold is {threshold}; give more than 0, less than 1")
+    check_choice(f"{section}.resampling", resampling, RESAMPLINGS)
 
 
 class Compressor(ABC):
-    """Chooses a box per image; inside it pixels stay, outside the image is downsampled by `ratio` in area."""
+    """Chooses a box per image; inside it pixels stay, outside the image is downsampled.
 
-    ratio: float
+    One that chooses something on held-out images does so in `tune`; it reports what it chose and keeps it as state.
+    """
+
+    needs_held_out: ClassVar[bool] = False
+    needs_object_boxes: ClassVar[bool] = False
+    artifacts: ArtifactParameters | None = None
 
     @abstractmethod
-    def boxes(self, images: Tensor, labels: Tensor, network: Network) -> Boxes:
-        """Boxes for images (B, 3, H, W) uint8 with labels (B,), which `network` has just learnt."""
+    def format(self, codec: Codec) -> Format:
+        """How its exemplars are stored under a budget that stores parts by `codec`."""
 
+    @abstractmethod
+    def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:
+        """Boxes for images, of one size or of many, whose classes `network` is learning or has learnt."""
 
-def costs_in_paper_units(boxes: Tensor, height: int, width: int, ratio: float) -> Tensor:
-    """m = 1 - (1 - 1/eta)(1 - |B| / (H W)) of SPEC 2, (B,) float64; 1 is one original image."""
-    share = area_shares(boxes, height, width)
-    return share + (1 - share) / ratio
+    def tune(  # noqa: B027
+        self, held_out: ImageStore, network: Network, codec: Codec, random: torch.Generator
+    ) -> None:
+        """Choose what is chosen per phase, on images of its classes that the network has not learnt from."""
 
+    def report(self) -> dict[str, float]:
+        """What was chosen, by name."""
+        return {}
 
-def reconstructed(images: Tensor, boxes: Tensor, ratio: float) -> Tensor:
-    """x~ = M_B x + (1 - M_B) up(down(x, eta)): (B, 3, H, W) uint8 and boxes (B, 4) -> (B, 3, H, W) uint8."""
-    height, width = images.shape[-2:]
-    x0, y0, x1, y1 = boxes.to(images.device).unbind(1)
-    columns, rows = torch.arange(width, device=images.device), torch.arange(height, device=images.device)
-    inside_x = (columns >= x0[:, None]) & (columns < x1[:, None])
-    inside_y = (rows >= y0[:, None]) & (rows < y1[:, None])
-    inside = (inside_y[:, :, None] & inside_x[:, None, :])[:, None]
-    return torch.where(inside, images, down_and_up(images, ratio))
+    def state_dict(self) -> dict[str, Tensor]:
+        """What the next phase starts from."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:  # noqa: B027
+        """Take over a saved state."""

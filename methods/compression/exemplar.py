@@ -1,120 +1,141 @@
-"""One stored exemplar as bytes: a header, the pixels of the box, and the small image; and back.
+"""What one stored exemplar is: a header, the pixels of the box, and the small image, one after another in bytes.
 
-Layout (little endian): image height, width, small height, small width, box x0, y0, x1, y1 (uint16 each), label, bytes
-of the crop, bytes of the small image (uint32 each), then crop and small image, as uint8 RGB rows ("raw") or JPEG.
-A box over the whole image needs no small image, an empty box no crop: absent parts take no bytes.
+Header (32 bytes, little endian): height and width of the image, of the small image, of the stored crop; box x0, y0, x1,
+y1 (uint16 each); label, bytes of the crop, bytes of the small image (uint32 each). Parts are planar RGB ("raw") or JPEG
+or WebP. A box over the whole image needs no small image, an empty box no crop: absent parts take no bytes.
 """
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import torch
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 
-from cimbench.datasets.errors import InputError
-from cimbench.methods.compression.resampling import resized_nearest, small_side
+from cimbench.datasets.errors import InputError, check_at_least, check_choice
+from cimbench.methods.compression.boxes import area_shares
+from cimbench.methods.compression.codecs import RAW, Codec
+from cimbench.methods.compression.resampling import RESAMPLINGS
 
-_HEADER = struct.Struct("<8H3I")
-HEADER_BYTES = _HEADER.size
+LONGEST_SIDE = 0xFFFF
+_SHORT = ("height", "width", "small_height", "small_width", "crop_height", "crop_width", "x0", "y0", "x1", "y1")
+_LONG = ("label", "crop_bytes", "small_bytes")
+FIELDS = (*_SHORT, *_LONG)
+HEADER_BYTES = 2 * len(_SHORT) + 4 * len(_LONG)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Codec:
-    """How parts become bytes: name "raw" (uint8 pixels, exact) or "jpeg" at a quality of 1 to 100."""
+class Format:
+    """How exemplars are stored. ratio: eta, area by which the whole image shrinks (1: only whole boxes make sense).
 
-    name: str = "raw"
-    quality: int = 90
+    inner_ratio: area by which the box's own pixels shrink; 1 keeps them. resampling: see resampling.RESAMPLINGS.
+    """
 
-    def encode(self, part: Tensor) -> Tensor:
-        """(3, h, w) uint8 -> (n,) uint8; an empty part gives no bytes."""
-        if part.numel() == 0:
-            return torch.empty(0, dtype=torch.uint8)
-        if self.name == "raw":
-            return part.permute(1, 2, 0).reshape(-1)
-        encoded: Tensor = encode_jpeg(part.contiguous(), self.quality)
-        return encoded
+    ratio: float
+    inner_ratio: float = 1.0
+    resampling: str = "nearest"
+    codec: Codec = RAW
 
-    def decode(self, content: Tensor, height: int, width: int) -> Tensor:
-        """(n,) uint8 -> (3, height, width) uint8."""
-        if self.name == "raw":
-            return content.view(height, width, 3).permute(2, 0, 1)
-        decoded: Tensor = decode_jpeg(content.contiguous(), mode=ImageReadMode.RGB)
-        return decoded
+    def __post_init__(self) -> None:
+        check_at_least("ratio", self.ratio, 1)
+        check_at_least("inner_ratio", self.inner_ratio, 1)
+        check_choice("resampling", self.resampling, RESAMPLINGS)
 
 
-class Header(NamedTuple):
-    """The side information in front of the parts."""
+@dataclass(frozen=True)
+class Headers:
+    """The headers of n exemplars: table (n, 13) int64, one column a field."""
 
-    height: int
-    width: int
-    small_height: int
-    small_width: int
-    x0: int
-    y0: int
-    x1: int
-    y1: int
-    label: int
-    crop_bytes: int
-    small_bytes: int
+    table: Tensor
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, indices: Tensor) -> Headers:
+        return Headers(self.table[indices])
+
+    def field(self, name: str) -> Tensor:
+        """(n,) int64."""
+        return self.table[:, FIELDS.index(name)]
 
     @property
-    def length(self) -> int:
-        """Bytes of the exemplar, header included."""
-        return HEADER_BYTES + self.crop_bytes + self.small_bytes
+    def boxes(self) -> Tensor:
+        """(n, 4) int64 XYXY pixels of the image."""
+        return self.table[:, FIELDS.index("x0") : FIELDS.index("y1") + 1]
+
+    @property
+    def sizes(self) -> Tensor:
+        """(n, 2) int64: height and width of the image."""
+        return self.table[:, :2]
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """(n,) int64: bytes of each exemplar, header included."""
+        return HEADER_BYTES + self.field("crop_bytes") + self.field("small_bytes")
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """(n + 1,) int64: where each exemplar begins when they follow one another."""
+        return torch.cat([self.lengths.new_zeros(1), self.lengths.cumsum(0)])
+
+    def to_bytes(self) -> Tensor:
+        """(n, 32) uint8."""
+        shifts = torch.arange(0, 32, 8, device=self.table.device)
+        split = (self.table[:, :, None] >> shifts).to(torch.uint8)
+        count = len(_SHORT)
+        return torch.cat([split[:, :count, :2].flatten(1), split[:, count:].flatten(1)], 1)
+
+    @classmethod
+    def from_bytes(cls, content: Tensor) -> Headers:
+        """(n, 32) uint8 -> the headers."""
+        count = len(_SHORT)
+        weights = 256 ** torch.arange(4, device=content.device)
+        short = content[:, : 2 * count].long().reshape(-1, count, 2) @ weights[:2].long()
+        long = content[:, 2 * count :].long().reshape(-1, len(_LONG), 4) @ weights
+        return cls(torch.cat([short, long], 1))
 
 
-def encode_exemplar(image: Tensor, box: Tensor, label: int, ratio: float, codec: Codec) -> Tensor:
-    """Image (3, H, W) uint8 with box (4,) XYXY -> (n,) uint8 bytes that `decode_exemplar` reads alone."""
-    height, width = image.shape[-2:]
-    if max(height, width) > 0xFFFF:
-        raise InputError(f"image of {height} x {width} pixels: an exemplar's side is at most 65535; reduce it first")
-    x0, y0, x1, y1 = (int(corner) for corner in box)
-    if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height):
-        raise InputError(
-            f"box {x0, y0, x1, y1} does not lie in the image of {width} x {height} pixels; give XYXY in it"
-        )
-    small = image[:, :0, :0]
-    if (x1 - x0) * (y1 - y0) < height * width:
-        small = resized_nearest(image, small_side(height, ratio), small_side(width, ratio))
-    crop, rest = codec.encode(image[:, y0:y1, x0:x1]), codec.encode(small)
-    header = Header(height, width, small.shape[-2], small.shape[-1], x0, y0, x1, y1, label, len(crop), len(rest))
-    return torch.cat([torch.frombuffer(bytearray(_HEADER.pack(*header)), dtype=torch.uint8), crop, rest])
+def headers_for(sizes: Tensor, boxes: Tensor, labels: Tensor, form: Format) -> Headers:
+    """Headers of raw exemplars: sizes (n, 2) of the images, boxes (n, 4) XYXY in them, labels (n,)."""
+    height, width = sizes.to(boxes.device).unbind(1)
+    x0, y0, x1, y1 = boxes.unbind(1)
+    area = (x1 - x0) * (y1 - y0)
+    needs_small = area < height * width
+    small = [_shrunk(side, form.ratio) * needs_small for side in (height, width)]
+    crop = [_shrunk(side, form.inner_ratio) * (area > 0) for side in (y1 - y0, x1 - x0)]
+    parts = [3 * crop[0] * crop[1], 3 * small[0] * small[1]]
+    return Headers(torch.stack([height, width, *small, *crop, x0, y0, x1, y1, labels.to(boxes.device), *parts], 1))
 
 
-def read_header(content: Tensor) -> Header:
-    """The header at the start of an exemplar's bytes; InputError where there are too few for one."""
-    if len(content) < HEADER_BYTES:
-        raise InputError(f"an exemplar of {len(content)} bytes has no header of {HEADER_BYTES}; the memory is damaged")
-    return Header(*_HEADER.unpack(content[:HEADER_BYTES].numpy().tobytes()))
+def _shrunk(sides: Tensor, ratio: float) -> Tensor:
+    """`resampling.small_side` of many."""
+    small: Tensor = (sides.double() / ratio**0.5).long().clamp(min=1)
+    return small
 
 
-def decode_exemplar(content: Tensor, codec: Codec) -> Tensor:
-    """The reconstruction x~ (3, H, W) uint8: the small image enlarged, the crop pasted at its place."""
-    header = read_header(content)
-    if len(content) != header.length:
-        raise InputError(
-            f"an exemplar has {len(content)} bytes, its header says {header.length}; the memory is damaged"
-        )
-    crop_end = HEADER_BYTES + header.crop_bytes
-    if header.small_bytes:
-        small = codec.decode(content[crop_end : header.length], header.small_height, header.small_width)
-        image = resized_nearest(small, header.height, header.width).clone()
-    else:
-        image = torch.empty(3, header.height, header.width, dtype=torch.uint8)
-    if header.crop_bytes:
-        crop_height, crop_width = header.y1 - header.y0, header.x1 - header.x0
-        crop = codec.decode(content[HEADER_BYTES:crop_end], crop_height, crop_width)
-        image[:, header.y0 : header.y1, header.x0 : header.x1] = crop
-    return image
+def costs_in_paper_units(boxes: Tensor, sizes: Tensor, form: Format) -> Tensor:
+    """m = 1 - (1 - 1/eta)(1 - |B| / (H W)) of SPEC 2, (n,) float64; 1 is one original image.
+
+    Where the inside is compressed too its share is divided by its own ratio (ablation row 11). A codec saves nothing in
+    this unit: it counts area.
+    """
+    share = area_shares(boxes, sizes)
+    return share / form.inner_ratio + (1 - share) / form.ratio
 
 
-def encoded_length(height: int, width: int, box: Tensor, ratio: float) -> int:
-    """Bytes of a raw exemplar, without encoding it."""
-    x0, y0, x1, y1 = (int(corner) for corner in box)
-    crop = (x1 - x0) * (y1 - y0)
-    small = small_side(height, ratio) * small_side(width, ratio) if crop < height * width else 0
-    return HEADER_BYTES + 3 * (crop + small)
+def check_headers(headers: Headers, form: Format) -> None:
+    """Raise InputError at the first header whose sizes, box and byte counts do not belong together."""
+    height, width = headers.sizes.unbind(1)
+    x0, y0, x1, y1 = headers.boxes.unbind(1)
+    good = (x0 <= x1) & (x1 <= width) & (y0 <= y1) & (y1 <= height)
+    expected = headers_for(headers.sizes, headers.boxes, headers.field("label"), form)
+    parts = slice(0, FIELDS.index("x0"))
+    good &= (headers.table[:, parts] == expected.table[:, parts]).all(1)
+    for name in ("crop_bytes", "small_bytes"):
+        mine, planned = headers.field(name), expected.field(name)
+        good &= (mine == planned) if form.codec.is_raw else ((mine > 0) == (planned > 0))
+    if not bool(good.all()):
+        index = int((~good).long().argmax())
+        values = dict(zip(FIELDS, headers.table[index].tolist(), strict=True))
+        raise InputError(f"exemplar {index} has an impossible header {values} for {form}; the memory is damaged")

@@ -5,22 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from cimbench.datasets.errors import InputError
-from cimbench.methods.compression.compressor import Boxes, Compressor
+from cimbench.datasets.image_store import ImageStore
+from cimbench.methods.compression.boxes import Boxes
+from cimbench.methods.compression.codecs import Codec
+from cimbench.methods.compression.compressor import ArtifactParameters, Compressor, check_switches
+from cimbench.methods.compression.exemplar import Format
 from cimbench.methods.networks.network import Network
 
 
 @dataclass(frozen=True, kw_only=True)
 class FullParameters:
-    """ratio: eta, area by which the image shrinks (paper: 4)."""
+    """ratio: eta, area by which the image shrinks (paper: 4). resampling: nearest (as the reference) or area_bilinear.
+
+    artifacts: of new images while a phase is learnt, or None.
+    """
 
     ratio: float = 4.0
+    resampling: str = "nearest"
+    artifacts: ArtifactParameters | None = None
 
     def __post_init__(self) -> None:
-        if not self.ratio > 1:
-            raise InputError(f"compressors.full.ratio is {self.ratio}; give more than 1")
+        check_switches("compressors.full", ratio=self.ratio, resampling=self.resampling)
 
 
 class Full(Compressor):
@@ -28,9 +34,12 @@ class Full(Compressor):
 
     def __init__(self, parameters: FullParameters) -> None:
         self.parameters = parameters
-        self.ratio = parameters.ratio
+        self.artifacts = parameters.artifacts
 
-    def boxes(self, images: Tensor, labels: Tensor, network: Network) -> Boxes:  # noqa: ARG002
+    def format(self, codec: Codec) -> Format:
+        """A small image and no crop."""
+        return Format(ratio=self.parameters.ratio, resampling=self.parameters.resampling, codec=codec)
+
+    def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:  # noqa: ARG002
         """Nothing is kept at full resolution."""
-        count = len(images)
-        return Boxes(torch.zeros(count, 4, dtype=torch.int64), torch.zeros(count, dtype=torch.bool))
+        return Boxes.everywhere_guided(torch.zeros(len(images), 4, dtype=torch.int64))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from cimbench.methods.compression.boxes import whole_image_boxes
-from cimbench.methods.compression.compressor import Boxes, Compressor
+from cimbench.datasets.image_store import ImageStore
+from cimbench.methods.compression.boxes import Boxes, whole_image_boxes
+from cimbench.methods.compression.codecs import Codec
+from cimbench.methods.compression.compressor import Compressor
+from cimbench.methods.compression.exemplar import Format
 from cimbench.methods.networks.network import Network
 
 
@@ -20,12 +22,13 @@ class NoneParameters:
 class NoCompression(Compressor):
     """Keeps the whole image."""
 
-    ratio = 1.0
-
     def __init__(self, parameters: NoneParameters) -> None:
         self.parameters = parameters
 
-    def boxes(self, images: Tensor, labels: Tensor, network: Network) -> Boxes:  # noqa: ARG002
+    def format(self, codec: Codec) -> Format:
+        """Whole images, by the budget's codec."""
+        return Format(ratio=1.0, codec=codec)
+
+    def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:  # noqa: ARG002
         """The whole image, for every image."""
-        count, _, height, width = images.shape
-        return Boxes(whole_image_boxes(count, height, width), torch.zeros(count, dtype=torch.bool))
+        return Boxes.everywhere_guided(whole_image_boxes(images.sizes))

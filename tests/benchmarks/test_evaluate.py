@@ -51,7 +51,7 @@ def test_mirrored_means_reach_the_evaluation(workspace: Path) -> None:
     bench = build(find_cell(furnish(workspace), "replay", "none", 3))
     bench.memory.remember(bench.stream.phase(0), bench.method.network, torch.Generator())
     oracle, test = Oracle(bench, torch.zeros(100, 2)), bench.stream.test_so_far(0)
-    replay = bench.memory.replay()
+    replay = bench.memory.store.images()
     for mirror in (False, True):
         means = class_means(oracle.embed, replay.resized(16), replay.labels, 2, mirror)
         expected = nearest_mean_scores(oracle.embed(test.resized(16)), means).argmax(1)

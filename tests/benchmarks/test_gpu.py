@@ -10,8 +10,9 @@ import torch
 from cimbench.benchmarks.config import find_cell
 from cimbench.benchmarks.registry import COMPRESSORS, METHODS
 from cimbench.benchmarks.run import run_cell
-from cimbench.methods.compression.boxes import cam_boxes
-from cimbench.methods.compression.compressor import reconstructed
+from cimbench.methods.compression.boxes import activation_boxes
+from cimbench.methods.compression.exemplar import Format
+from cimbench.methods.compression.packing import reconstructed
 from tests.benchmarks.workplace import furnish
 from tests.conftest import textured_images
 from tests.methods.test_contract import Silent
@@ -25,7 +26,7 @@ pytestmark = [
 @pytest.mark.parametrize("compressor", COMPRESSORS)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_cell_runs_there_and_holds_its_budget(workspace: Path, method: str, compressor: str) -> None:
-    suite = furnish(workspace, device="cuda", training={"base_epochs": 12, "epochs": 4})
+    suite = furnish(workspace, device="cuda", training={"base_epochs": 12, "epochs": 4}, protocol={"validation_share": 0.25})
     record = run_cell(find_cell(suite, method, compressor, 3), Silent())
     assert record.complete
     assert record.provenance["hardware"]["device"] != "cpu"
@@ -34,11 +35,11 @@ def test_a_cell_runs_there_and_holds_its_budget(workspace: Path, method: str, co
     assert account["spent"] <= account["limit"]
 
 
-def test_boxes_and_reconstructions_are_the_cpus() -> None:
-    random = torch.Generator().manual_seed(0)
-    maps, rows = torch.rand(8, 16, 7, 7, generator=random), torch.randn(8, 16, generator=random)
+@pytest.mark.parametrize("form", [Format(ratio=4.0), Format(ratio=4.0, inner_ratio=1.5)], ids=["kernels", "host"])
+def test_boxes_and_reconstructions_are_the_cpus(form: Format) -> None:
+    cam = torch.randn(8, 7, 7, generator=torch.Generator().manual_seed(0))
     images = textured_images(8, 50, 64, 0)
-    boxes, _ = cam_boxes(maps, rows, 50, 64, 0.6)
-    there, _ = cam_boxes(maps.cuda(), rows.cuda(), 50, 64, 0.6)
+    boxes = activation_boxes(cam, 50, 64, 0.6).xyxy
+    there = activation_boxes(cam.cuda(), 50, 64, 0.6).xyxy
     assert torch.equal(there.cpu(), boxes)
-    assert torch.equal(reconstructed(images.cuda(), there, 4.0).cpu(), reconstructed(images, boxes, 4.0))
+    assert torch.equal(reconstructed(images.cuda(), there, form).cpu(), reconstructed(images, boxes, form))

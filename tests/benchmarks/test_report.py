@@ -28,7 +28,7 @@ def record(seed: int, correct: list[list[int]], method: str = "replay", unit: st
     config = find_cell(suite, method, "none", seed).resolved()
     memory: dict[str, Any] = {"unit": unit, "budget": 12000, "limit": 12000, "spent": 11000.0 + seed}
     memory |= {"exemplars": [3, 4], "bytes_held": 11000 + seed, "mean_box_area": 1.0}
-    memory |= {"constant_maps": 0, "exhausted_classes": 0}
+    memory |= {"kept_whole": 0, "exhausted_classes": 0, "chosen": {}}
     phases = [
         PhaseRecord(
             correct={"linear": row},
@@ -168,8 +168,11 @@ def test_a_cell_of_another_configuration_is_in_no_table(workspace: Path, capsys:
 
 def test_odd_cases_of_the_memory_are_footnotes() -> None:
     odd = record(1, [[8], [4, 6]])
-    odd.phases[1].memory.update({"constant_maps": 1, "exhausted_classes": 1, "exemplars": [0, 7]})
+    odd.phases[1].memory.update(
+        {"kept_whole": 1, "chosen": {"threshold": 0.5}, "exhausted_classes": 1, "exemplars": [0, 7]}
+    )
     notes = " ".join(footnotes([odd], {}))
-    assert "2 images had a constant activation map" in notes
+    assert "2 images were kept whole (a constant activation map" in notes
+    assert "chosen phase by phase: threshold 0.5; threshold 0.5." in notes
     assert "2 classes had fewer images than their share" in notes
     assert "1 classes hold no exemplar" in notes

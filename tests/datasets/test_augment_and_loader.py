@@ -75,12 +75,10 @@ def test_same_generator_state_gives_the_same_bits_and_the_input_stays() -> None:
 
 
 def test_an_epoch_shows_every_image_once() -> None:
-    images, labels = textured_images(33, 2, 2, 0), torch.arange(33)
-    batches = list(shuffled_batches(images, labels, 8, generator(0, "order")))
-    assert [len(batch) for _, batch in batches] == [8, 8, 8, 9]  # the odd one joins the batch before
-    assert sorted(torch.cat([batch for _, batch in batches]).tolist()) == list(range(33))
-    for pictures, numbers in batches:
-        assert torch.equal(pictures, images[numbers])
+    batches = list(shuffled_batches(33, 8, generator(0, "order")))
+    assert [len(batch) for batch in batches] == [8, 8, 8, 9]  # the odd one joins the batch before
+    assert sorted(torch.cat(batches).tolist()) == list(range(33))
+    assert torch.cat(batches).tolist() != list(range(33))
 
 
 @pytest.mark.parametrize("values", [{"crop_padding": -1}, {"brightness": -0.1}, {"resized_crop_scale": (0.0, 1.0)}])

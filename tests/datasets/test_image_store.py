@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.image_store import ImageStore, concatenate
+from cimbench.datasets.image_store import ImageStore
 from tests.conftest import textured_images
 
 
@@ -69,12 +69,6 @@ def test_squashing_is_close_to_pillow() -> None:
     picture = Image.fromarray(store.image(0).permute(1, 2, 0).contiguous().numpy())
     pillow = torch.from_numpy(__import__("numpy").array(picture.resize((16, 16), Image.Resampling.BILINEAR)))
     assert (torch.from_numpy(ours).int() - pillow.int()).abs().max() <= 1
-
-
-def test_concatenation_keeps_order() -> None:
-    both = concatenate([ragged(), ragged().subset(torch.tensor([3]))])
-    assert len(both) == 5
-    assert torch.equal(both.image(4), ragged().image(3))
 
 
 def test_inconsistent_stores_are_refused() -> None:

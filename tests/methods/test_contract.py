@@ -11,7 +11,8 @@ import torch
 from cimbench.benchmarks.config import Suite, find_cell
 from cimbench.benchmarks.record import Record
 from cimbench.benchmarks.registry import COMPRESSORS, METHODS, SOURCES
-from cimbench.benchmarks.run import Bench, build, run_cell, task
+from cimbench.benchmarks.run import Bench, build, remember, run_cell, task
+from cimbench.datasets.errors import InputError
 from cimbench.datasets.fetch import no_progress
 from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.split import make_split, save_split
@@ -21,6 +22,7 @@ from tests.conftest import coloured_store, tiny_suite
 from tests.datasets.archives import food101_archive, tiny_imagenet_archive
 
 SEED = 3
+HELD_OUT = {"protocol": {"validation_share": 0.25}}
 
 
 class Silent:
@@ -62,10 +64,14 @@ def source_store(source: str, folder: Path) -> ImageStore:
 @pytest.mark.parametrize("compressor", COMPRESSORS)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_combination_keeps_its_promises(workspace: Path, method: str, compressor: str, source: str) -> None:
-    suite = tiny_suite(budget={"exemplars_per_class": 2.0}, training={"base_epochs": 1, "epochs": 1})
+    suite = tiny_suite(budget={"exemplars_per_class": 2.0}, training={"base_epochs": 1, "epochs": 1}, **HELD_OUT)
     store = source_store(source, workspace)
     place(suite, store)
     cell = find_cell(suite, method, compressor, SEED)
+    if compressor == "object_box" and not len(store.boxes):
+        with pytest.raises(InputError, match="coloured has no object boxes; choose another one"):
+            run_cell(cell, Silent())
+        return
     record = run_cell(cell, Silent())
     assert record.complete
     assert not cell.checkpoint.exists()
@@ -90,7 +96,7 @@ def test_every_combination_keeps_its_promises(workspace: Path, method: str, comp
 @pytest.mark.parametrize("compressor", COMPRESSORS)
 @pytest.mark.parametrize("method", METHODS)
 def test_two_runs_are_equal_and_another_seed_is_not(method: str, compressor: str) -> None:
-    suite = tiny_suite(training={"base_epochs": 1, "epochs": 1})
+    suite = tiny_suite(training={"base_epochs": 1, "epochs": 1}, **HELD_OUT)
     store = coloured_store()
     place(suite, store)
 
@@ -101,8 +107,8 @@ def test_two_runs_are_equal_and_another_seed_is_not(method: str, compressor: str
         for phase in bench.stream:
             bench.method.learn(task(bench, phase, losses, Silent()))
             if bench.method.uses_memory:
-                bench.memory.remember(phase, bench.method.network, torch.Generator().manual_seed(seed))
-        state = {**bench.method.state_dict(), "buffer": bench.memory.buffer}
+                remember(bench, phase)
+        state = {**bench.method.state_dict(), **bench.memory.state_dict()}
         return losses, {name: value.numpy().tobytes() for name, value in state.items()}
 
     one, two, other = bits(SEED), bits(SEED), bits(SEED + 1)
@@ -146,9 +152,15 @@ def test_replayed_images_are_what_the_memory_holds() -> None:
     bench.method.learn(task(bench, first, [], Silent()))
     bench.memory.remember(first, bench.method.network, torch.Generator())
     given = task(bench, second, [], Silent())
-    held = bench.memory.replay()
-    assert torch.equal(given.images[len(second.train) :], held.resized(16))
-    assert torch.equal(given.labels[len(second.train) :], held.labels)
+    held = bench.memory.store.images()
+    new = len(second.train)
+    assert len(given.pool) == new + len(held)
+    order = torch.randperm(len(given.pool), generator=torch.Generator().manual_seed(0))
+    images, labels = given.pool.batch(order, torch.Generator())
+    assert torch.equal(images[order >= new], held.resized(16)[order[order >= new] - new])
+    assert torch.equal(labels[order >= new], held.labels[order[order >= new] - new])
+    assert torch.equal(images[order < new], second.train.resized(16)[order[order < new]])
+    assert torch.equal(labels[order < new], second.train.labels[order[order < new]])
     originals = first.train.subset(torch.tensor([first.train.names.index(name) for name in bench.memory.names]))
     assert originals.digest != held.digest
     assert not torch.equal(originals.resized(16), held.resized(16))
@@ -215,7 +227,7 @@ def test_joint_starts_anew_and_sees_all() -> None:
     suite = tiny_suite(training={"base_epochs": 1, "epochs": 1})
     place(suite, coloured_store())
     bench = build(find_cell(suite, "joint", "none", SEED))
-    assert len(task(bench, bench.stream.phase(1), [], Silent()).images) == 4 * 12
+    assert len(task(bench, bench.stream.phase(1), [], Silent()).pool) == 4 * 12
     before = dataclasses.replace(bench).method.network
     bench.method.learn(task(bench, bench.stream.phase(0), [], Silent()))
     assert bench.method.network is not before

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import struct
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.split import ProtocolParameters, make_split
 from cimbench.datasets.stream import ClassStream
 from cimbench.methods.budget import Budget, BudgetParameters, mean_plain_cost
-from cimbench.methods.compression.compressor import Boxes, Compressor
-from cimbench.methods.compression.exemplar import HEADER_BYTES
+from cimbench.methods.compression.boxes import Boxes
+from cimbench.methods.compression.codecs import Codec
+from cimbench.methods.compression.compressor import Compressor
+from cimbench.methods.compression.exemplar import HEADER_BYTES, Format
 from cimbench.methods.compression.none import NoCompression, NoneParameters
+from cimbench.methods.compression.store import ExemplarStore
 from cimbench.methods.memory import BudgetExceededError, ExemplarMemory
 from cimbench.methods.networks.network import Network, NetworkParameters
 from tests.conftest import coloured_store, textured_images
@@ -21,14 +28,19 @@ UNITS = ("paper_units", "raw_bytes", "coded_bytes")
 class DiagonalBoxes(Compressor):
     """Boxes that differ from image to image, from the pixels alone."""
 
-    ratio = 4.0
+    def __init__(self, ratio: float = 4.0) -> None:
+        self.ratio = ratio
 
-    def boxes(self, images: torch.Tensor, labels: torch.Tensor, network: Network) -> Boxes:  # noqa: ARG002
-        count, _, height, width = images.shape
-        corner = images[:, 0, 0, 0].long()
-        x1, y1 = corner % (width // 2) + 1, corner % (height // 2) + 1
-        zero = torch.zeros(count, dtype=torch.int64)
-        return Boxes(torch.stack([zero, zero, x1, y1], 1), torch.zeros(count, dtype=torch.bool))
+    def format(self, codec: Codec) -> Format:
+        return Format(ratio=self.ratio, codec=codec)
+
+    def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:  # noqa: ARG002
+        corners = torch.stack([images.image(i)[:, 0, 0].long() for i in range(len(images))])
+        height, width = images.sizes.unbind(1)
+        zero = torch.zeros_like(height)
+        return Boxes.everywhere_guided(
+            torch.stack([zero, zero, corners[:, 0] % (width // 2) + 1, corners[:, 0] % (height // 2) + 1], 1)
+        )
 
 
 def network() -> Network:
@@ -63,10 +75,11 @@ def memory_after(
     compressor: Compressor,
     sharing: str = "fixed_total",
     store: ImageStore | None = None,
+    codec: str = "jpeg",
 ) -> tuple[ExemplarMemory, ClassStream]:
     store = store or coloured_store()
     stream = ClassStream(store, make_split(store, ProtocolParameters(name="lfs", phases=4), 0))
-    parameters = BudgetParameters(unit=unit, exemplars_per_class=per_class, sharing=sharing)
+    parameters = BudgetParameters(unit=unit, exemplars_per_class=per_class, sharing=sharing, codec=codec)
     budget = Budget(parameters=parameters, plain_cost=mean_plain_cost(store, parameters), classes=4)
     memory = ExemplarMemory(budget, compressor, "herding", mean_colour)
     for index in range(phases):
@@ -85,7 +98,7 @@ def test_the_budget_holds_in_every_unit_and_compression_holds_more(unit: str, st
     for memory in (plain, packed):
         account = memory.audit(4)
         assert account.spent <= account.limit <= account.budget
-        assert account.bytes_held == len(memory.buffer)
+        assert account.bytes_held == len(memory.store.buffer)
     if unit == "raw_bytes":
         assert len(packed) > len(plain)
 
@@ -101,7 +114,7 @@ def test_paper_units_count_area_and_bytes_are_reported_beside_them() -> None:
     memory, _ = memory_after(1, "paper_units", 1.0, DiagonalBoxes())
     total = 0.0
     for index in range(len(memory)):
-        x1, y1 = memory.content(index)[12:16].clone().view(torch.uint16).tolist()
+        x1, y1 = memory.store.content(index)[16:20].clone().view(torch.uint16).tolist()
         total += 1 - (1 - 1 / 4) * (1 - x1 * y1 / 256)
     assert memory.audit(1).spent == pytest.approx(total, abs=1e-12)
     assert total <= 4
@@ -110,11 +123,11 @@ def test_paper_units_count_area_and_bytes_are_reported_beside_them() -> None:
 def test_old_classes_shrink_to_prefixes_of_their_own_order() -> None:
     first, _ = memory_after(1, "raw_bytes", 2.0, DiagonalBoxes())
     later, _ = memory_after(4, "raw_bytes", 2.0, DiagonalBoxes())
-    kept = [name for name, label in zip(later.names, later.labels.tolist(), strict=True) if label == 0]
+    kept = [name for name, label in zip(later.names, later.store.labels.tolist(), strict=True) if label == 0]
     assert 0 < len(kept) < len(first)
     assert kept == first.names[: len(kept)]
     for index, name in enumerate(kept):
-        assert torch.equal(later.content(index), first.content(first.names.index(name)))
+        assert torch.equal(later.store.content(index), first.store.content(first.names.index(name)))
 
 
 def test_fixed_per_class_does_not_shrink() -> None:
@@ -137,33 +150,37 @@ def test_replay_is_what_was_shown_to_herding_and_comes_from_the_buffer_alone() -
     phase = stream.phase(1)
     label = int(phase.new_labels[0])
     mine = phase.train.subset(torch.nonzero(phase.train.labels == label).flatten())
-    shown = memory.candidates(mine, network()).replayed
-    replay = memory.replay()
+    shown = memory.candidates(mine, network(), torch.Generator()).images()
+    replay = memory.store.images()
     for index, name in enumerate(memory.names):
         if int(replay.labels[index]) == label:
             assert torch.equal(replay.image(index), shown.image(mine.names.index(name)))
     state = {name: value.clone() for name, value in memory.state_dict().items()}
     fresh, _ = memory_after(0, "raw_bytes", 2.0, DiagonalBoxes())
     fresh.load_state_dict(state)
-    assert fresh.replay().digest == replay.digest
+    assert fresh.store.images().digest == replay.digest
     assert fresh.names == memory.names
-    memory.buffer.zero_()  # with the buffer everything is gone
-    with pytest.raises(InputError, match="its header says"):
-        memory.replay()
+    emptied = ExemplarStore(memory.store.buffer.zero_(), memory.store.lengths, memory.store.format)
+    with pytest.raises(InputError, match="its header says"):  # with the buffer everything is gone
+        emptied.images()
+    state["buffer"][50] ^= 1
+    with pytest.raises(InputError, match="the saved memory does not match its digest"):
+        fresh.load_state_dict(state)
 
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_audit_raises_over_budget(unit: str) -> None:
     memory, _ = memory_after(4, unit, 2.0, NoCompression(NoneParameters()))
-    memory._append([memory.content(0)], ["smuggled"])
+    memory.store = memory.store.with_more(memory.store.subset(torch.tensor([0])))
     with pytest.raises(BudgetExceededError, match="its share is"):
         memory.audit(4)
 
 
 def test_the_audit_raises_for_bytes_without_a_header() -> None:
     memory, _ = memory_after(1, "raw_bytes", 2.0, NoCompression(NoneParameters()))
-    memory.buffer = torch.cat([memory.buffer, torch.zeros(5, dtype=torch.uint8)])
-    with pytest.raises(BudgetExceededError, match="bytes held"):
+    more = torch.cat([memory.store.buffer, torch.zeros(5, dtype=torch.uint8)])
+    memory.store = ExemplarStore(more, memory.store.lengths, memory.store.format)
+    with pytest.raises(InputError, match=r"holds \d+ bytes, its exemplars account for"):
         memory.audit(1)
 
 
@@ -187,3 +204,40 @@ def test_shares_never_exceed_the_total() -> None:
     for seen in range(1, 101):
         assert budget.limit(seen) <= budget.total
         assert budget.share(seen) == 2000 // seen
+
+
+RAGGED = ragged_store()
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    unit=st.sampled_from(UNITS),
+    per_class=st.floats(1, 6),
+    ratio=st.floats(1.1, 64),
+    sharing=st.sampled_from(["fixed_total", "fixed_per_class"]),
+    codec=st.sampled_from(["jpeg", "webp"]),
+)
+def test_never_over_budget_and_always_prefixes(
+    unit: str, per_class: float, ratio: float, sharing: str, codec: str
+) -> None:
+    """Counted here by hand, from the bytes: headers by struct, the budget from the plain images' own cost."""
+    before: dict[str, list[str]] = {}
+    for phases in (1, 2, 4):
+        memory, _ = memory_after(phases, unit, per_class, DiagonalBoxes(ratio), sharing, RAGGED, codec)
+        spent = dict.fromkeys(range(phases), 0.0)
+        content, position = memory.store.buffer.numpy().tobytes(), 0
+        while position < len(content):
+            height, width, *_, x0, y0, x1, y1, label, crop, small = struct.unpack_from("<10H3I", content, position)
+            position += 32 + crop + small
+            share = (x1 - x0) * (y1 - y0) / (height * width)
+            spent[label] += share + (1 - share) / ratio if unit == "paper_units" else 32 + crop + small
+        plain = {"paper_units": 1.0, "raw_bytes": 32 + 3 * 13 * 14.5}.get(unit, memory.budget.plain_cost)
+        limit = per_class * (4 / phases if sharing == "fixed_total" else 1) * plain
+        assert max(spent.values()) <= limit * 1.01 + 1e-6  # sizes vary about their mean
+        assert sum(spent.values()) <= memory.budget.total <= per_class * 4 * plain * 1.01
+        names: dict[str, list[str]] = {}
+        for name in memory.names:
+            names.setdefault(name.split("/")[0], []).append(name)
+        for label, kept in names.items():
+            assert label not in before or before[label][: len(kept)] == kept
+        before |= names

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cimbench.datasets.augment import AugmentParameters, normalise
 from cimbench.methods.optimisation import EpochReport, NonFiniteLossError, Task, TrainingParameters, train
+from cimbench.methods.pool import Pool
 
 PLAIN = AugmentParameters(flip=False)
 
@@ -17,7 +18,8 @@ PLAIN = AugmentParameters(flip=False)
 def task(images: Tensor, reports: list[EpochReport] | None = None, phase: int = 0) -> Task:
     keep = reports if reports is not None else []
     labels = torch.zeros(len(images), dtype=torch.int64)
-    return Task(phase=phase, old_classes=0, total_classes=1, images=images, labels=labels, on_epoch=keep.append)
+    pool = Pool(images=images, labels=labels)
+    return Task(phase=phase, old_classes=0, total_classes=1, pool=pool, on_epoch=keep.append)
 
 
 def training(**changes: float) -> TrainingParameters:

@@ -1,0 +1,64 @@
+"""Class activation boxes of a store's images: what several compressors start from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cimbench.datasets.errors import InputError
+from cimbench.datasets.image_store import ImageStore, groups_of_one_size
+from cimbench.methods.compression.boxes import Boxes, activation_boxes, class_activation_maps, whole_image_boxes
+from cimbench.methods.networks.network import Network, in_eval
+
+_BATCH = 256
+
+
+def activation_maps(images: ImageStore, network: Network) -> Tensor:
+    """A = w_y . F(x) for every image, (N, h, w) on the network's device; the forward sees it squashed.
+
+    Raises InputError where a map is not finite.
+    """
+    seen = images.resized(network.input_side)
+    cams = []
+    for start in range(0, len(images), _BATCH):
+        part = slice(start, start + _BATCH)
+        rows = network.class_rows(images.labels[part].to(network.device)).detach()
+        cams.append(class_activation_maps(in_eval(network, seen[part], "maps"), rows))
+    cam = torch.cat(cams) if cams else torch.empty(0, 1, 1, device=network.device)
+    if not bool(torch.isfinite(cam).all()):
+        raise InputError("class activation maps are not finite: the network is broken; lower training.learning_rate")
+    return cam
+
+
+def boxes_above(cam: Tensor, images: ImageStore, threshold: float) -> Boxes:
+    """Boxes on the images' own pixels around normalised activation > threshold; maps (N, h, w)."""
+    xyxy = torch.empty(len(images), 4, dtype=torch.int64)
+    constant = torch.empty(len(images), dtype=torch.bool)
+    for group in groups_of_one_size(images.sizes):
+        height, width = images.sizes[group[0]].tolist()
+        found = boxes_of_maps(cam[group.to(cam.device)], height, width, threshold)
+        xyxy[group], constant[group] = found.xyxy.cpu(), found.kept_whole.cpu()
+    return Boxes(xyxy, constant)
+
+
+def boxes_of_maps(cam: Tensor, height: int, width: int, threshold: float) -> Boxes:
+    """`boxes.activation_boxes` of maps (B, h, w), by the GPU kernel where they are on a GPU and Triton is there."""
+    if cam.is_cuda:
+        try:
+            from cimbench.methods.compression import kernels
+        except ImportError:  # no Triton on this platform
+            return activation_boxes(cam, height, width, threshold)
+        return kernels.activation_boxes(cam, height, width, threshold)
+    return activation_boxes(cam, height, width, threshold)
+
+
+def box_extents(images: ImageStore, network: Network, threshold: float, area: float | None) -> tuple[Tensor, Tensor]:
+    """Widths and heights (N, 2) of boxes whose place is chosen otherwise (ablation rows 4 and 5), and kept_whole (N,).
+
+    With `area` None each is the extent of the image's own class activation box, else that share of the image.
+    """
+    if area is None:
+        found = boxes_above(activation_maps(images, network), images, threshold)
+        return found.xyxy[:, 2:] - found.xyxy[:, :2], found.kept_whole
+    whole = whole_image_boxes(images.sizes)[:, 2:]
+    return (whole * area**0.5).round().long().clamp(min=1), torch.zeros(len(images), dtype=torch.bool)

@@ -1,0 +1,51 @@
+"""Artifact augmentation: new images wear their own compressed version, to look like replayed ones (SPEC 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from cimbench.datasets.image_store import ImageStore
+from cimbench.methods.compression.codecs import Codec
+from cimbench.methods.compression.compress import compressed
+from cimbench.methods.compression.compressor import Compressor
+from cimbench.methods.networks.network import Network
+
+
+@dataclass
+class Artifacts:
+    """Compressed versions of a phase's new images, made anew as the network learns.
+
+    images: the new images, in the order in which the phase's pool has them. random: places boxes that are random.
+    """
+
+    images: ImageStore
+    compressor: Compressor
+    codec: Codec
+    random: torch.Generator
+    refreshes: int = 0
+    worn: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @property
+    def probability(self) -> float:
+        """That a new image wears its compressed version: step x refreshes so far."""
+        assert self.compressor.artifacts is not None
+        return min(1.0, self.compressor.artifacts.step * self.refreshes)
+
+    def before_epoch(self, epoch: int, network: Network) -> None:
+        """Make the compressed versions anew, by the network's boxes, where this epoch (0-based) is due."""
+        assert self.compressor.artifacts is not None
+        if epoch == 0 or epoch % self.compressor.artifacts.refresh_epochs:
+            return
+        exemplars = compressed(self.images, self.compressor, network, self.codec, self.random).exemplars
+        self.worn = exemplars.batch(torch.arange(len(exemplars)), network.input_side)
+        self.refreshes += 1
+
+    def dressed(self, images: Tensor, indices: Tensor, random: torch.Generator) -> Tensor:
+        """New images (B, 3, S, S) uint8, `indices` among the phase's, each compressed with the present probability."""
+        if self.refreshes == 0:
+            return images
+        chosen = torch.rand(len(indices), generator=random, device=random.device) < self.probability
+        return torch.where(chosen.to(images.device).view(-1, 1, 1, 1), self.worn[indices.to(self.worn.device)], images)

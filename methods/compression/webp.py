@@ -1,0 +1,43 @@
+"""Whole images as lossy WebP of a lower quality: MRDC's idea (see jpeg.py) with a newer codec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from cimbench.datasets.errors import InputError
+from cimbench.datasets.image_store import ImageStore
+from cimbench.methods.compression.boxes import Boxes, whole_image_boxes
+from cimbench.methods.compression.codecs import Codec
+from cimbench.methods.compression.compressor import ArtifactParameters, Compressor
+from cimbench.methods.compression.exemplar import Format
+from cimbench.methods.networks.network import Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebpParameters:
+    """quality: of the codec, 1 to 100. artifacts: of new images while a phase is learnt, or None."""
+
+    quality: int = 50
+    artifacts: ArtifactParameters | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality <= 100:
+            raise InputError(f"compressors.webp.quality is {self.quality}; give 1 to 100")
+
+
+class Webp(Compressor):
+    """Keeps every pixel, coarsely. In paper units it saves nothing: that unit counts area."""
+
+    def __init__(self, parameters: WebpParameters) -> None:
+        self.parameters = parameters
+        self.artifacts = parameters.artifacts
+
+    def format(self, codec: Codec) -> Format:  # noqa: ARG002
+        """The compressor's own codec, whatever the budget's: its bytes are what is held."""
+        return Format(ratio=1.0, codec=Codec(name="webp", quality=self.parameters.quality))
+
+    def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:  # noqa: ARG002
+        """The whole image, for every image."""
+        return Boxes.everywhere_guided(whole_image_boxes(images.sizes))

@@ -1,0 +1,61 @@
+"""What a phase is learnt from: its new images, and exemplars that are decoded batch by batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cimbench.methods.compression.artifacts import Artifacts
+from cimbench.methods.compression.store import ExemplarStore
+from cimbench.methods.networks.network import Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """New images first, exemplars after them, under one numbering.
+
+    images: (N, 3, S, S) uint8, labels: (N,), both on the device. exemplars: replayed ones, as bytes there. artifacts:
+    what new images wear while they are learnt, or None.
+    """
+
+    images: Tensor
+    labels: Tensor
+    exemplars: ExemplarStore | None = None
+    artifacts: Artifacts | None = None
+
+    def __len__(self) -> int:
+        return len(self.images) + (len(self.exemplars) if self.exemplars is not None else 0)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are."""
+        return self.images.device
+
+    def before_epoch(self, epoch: int, network: Network) -> None:
+        """Let what new images wear follow the network."""
+        if self.artifacts is not None:
+            self.artifacts.before_epoch(epoch, network)
+
+    def batch(self, indices: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, S, S) uint8 and labels (B,) on the device, for (B,) indices on the CPU; not yet augmented.
+
+        An exemplar is decoded from its bytes here and nowhere kept, whether it is compressed or plain.
+        """
+        is_new = indices < len(self.images)
+        new = indices[is_new].to(self.device)
+        fresh = self.images[new]
+        if self.artifacts is not None:
+            fresh = self.artifacts.dressed(fresh, new, random)
+        if self.exemplars is None or bool(is_new.all()):
+            return fresh, self.labels[new]
+        old = indices[~is_new] - len(self.images)
+        images = torch.empty(len(indices), *self.images.shape[1:], dtype=torch.uint8, device=self.device)
+        images = images.to(memory_format=torch.channels_last)  # as the new images are: one order for all batches
+        labels = torch.empty(len(indices), dtype=torch.int64, device=self.device)
+        where_new, where_old = is_new.nonzero().flatten().to(self.device), (~is_new).nonzero().flatten().to(self.device)
+        images[where_new], labels[where_new] = fresh, self.labels[new]
+        images[where_old] = self.exemplars.batch(old, images.shape[-1])
+        labels[where_old] = self.exemplars.labels[old].to(self.device)
+        return images, labels
