@@ -110,7 +110,7 @@ def build(cell: Cell) -> Bench:
     )
 
     def embed(images: ImageStore) -> torch.Tensor:
-        return method.embed(images.resized(suite.network.input_side)).cpu()
+        return method.embed(images.resized(suite.network.input_side))
 
     compressor = compressor_class(compressor_parameters)
     if compressor.needs_object_boxes and not len(store.boxes):

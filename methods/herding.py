@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 SELECTIONS = ("herding", "random")
+_TIE = 1e-12
 
 
 def normalised_features(features: Tensor) -> Tensor:
@@ -27,11 +28,31 @@ def running_sum(costs: Tensor) -> float:
     return float(np.cumsum(costs.double().numpy())[-1]) if len(costs) else 0.0
 
 
+def herding_order(features: Tensor, steps: int) -> Tensor:
+    """The first `steps` positions (steps,) in herding order, on the features' device; features (N, D), steps <= N.
+
+    Each step takes the candidate r that brings the mean of the chosen closest to the mean of all. With target t and k
+    chosen of sum s, || t - (s + r) / (k + 1) || is least where ||r||^2 - 2 r . ((k + 1) t - s) is: one product with the
+    feature matrix, which is what bounds it. Candidates within 1e-12 of the best tie, and the first is taken.
+    """
+    rows = normalised_features(features)
+    target, squares = rows.mean(0), rows.square().sum(1)
+    missing = target.clone()  # (k + 1) t - s
+    taken = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+    order = torch.empty(steps, dtype=torch.int64, device=rows.device)
+    for k in range(steps):
+        distance = (squares - 2 * (rows @ missing)).masked_fill(taken, torch.inf)
+        best = (distance <= distance.min() + _TIE).to(torch.uint8).argmax().view(1)
+        order[k : k + 1] = best
+        taken.index_fill_(0, best, True)
+        missing += target - rows.index_select(0, best)[0]
+    return order
+
+
 def budgeted_herding(features: Tensor, costs: Tensor, budget: float) -> list[int]:
     """Positions in herding order, stopped before the first candidate that would exceed the budget.
 
-    features (N, D), costs (N,). Each step takes the candidate that brings the mean of the chosen closest to the mean
-    of all (first one on ties). The stop is kept even where a cheaper candidate would still fit, so that what is held
+    features (N, D), costs (N,). The stop is kept even where a cheaper candidate would still fit, so that what is held
     is a prefix of one order whatever the budget (C14). A class smaller than its budget is taken whole (C13).
     Raises ValueError for features that are not finite.
     """
@@ -39,20 +60,9 @@ def budgeted_herding(features: Tensor, costs: Tensor, budget: float) -> list[int
         raise ValueError("features for herding are not finite; the network that gave them is broken")
     if len(features) == 0:
         return []
-    rows = normalised_features(features)
-    target, chosen_sum, spent = rows.mean(0), torch.zeros_like(rows[0]), 0.0
-    free = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
-    chosen: list[int] = []
-    prices = costs.double().tolist()
-    while len(chosen) < len(rows):
-        distance = (target - (chosen_sum + rows) / (len(chosen) + 1)).norm(dim=1)
-        best = int(distance.masked_fill(~free, torch.inf).argmin())
-        spent += prices[best]
-        if spent > budget:
-            break
-        chosen.append(best)
-        chosen_sum += rows[best]
-        free[best] = False
+    steps = min(len(features), longest_prefix(costs.sort().values, budget) + 1)  # no order has more than the cheapest
+    order = herding_order(features, steps).cpu()
+    chosen: list[int] = order[: longest_prefix(costs[order], budget)].tolist()
     return chosen
 
 

@@ -26,7 +26,9 @@ pytestmark = [
 @pytest.mark.parametrize("compressor", COMPRESSORS)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_cell_runs_there_and_holds_its_budget(workspace: Path, method: str, compressor: str) -> None:
-    suite = furnish(workspace, device="cuda", training={"base_epochs": 12, "epochs": 4}, protocol={"validation_share": 0.25})
+    suite = furnish(
+        workspace, device="cuda", training={"base_epochs": 12, "epochs": 4}, protocol={"validation_share": 0.25}
+    )
     record = run_cell(find_cell(suite, method, compressor, 3), Silent())
     assert record.complete
     assert record.provenance["hardware"]["device"] != "cpu"

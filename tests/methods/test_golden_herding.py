@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from cimbench.methods.herding import budgeted_herding, longest_prefix, normalised_features, select
+from cimbench.methods.herding import budgeted_herding, herding_order, longest_prefix, normalised_features, select
+from tests.conftest import DEVICES
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", ["herding_a", "herding_b", "herding_c"])
-def test_selection_and_reduction(golden: Golden, name: str) -> None:
+def test_selection_and_reduction(golden: Golden, name: str, device: str) -> None:
     data = golden(name)
-    features, costs = torch.from_numpy(data["features"]), torch.from_numpy(data["compress_rates"])
+    features, costs = torch.from_numpy(data["features"]).to(device), torch.from_numpy(data["compress_rates"])
     chosen = budgeted_herding(features, costs, float(data["budget"]))
     assert chosen == data["selected"].tolist()
     assert sum(costs[chosen].tolist()) == pytest.approx(float(data["selected_consumption"]), abs=1e-12)
@@ -74,17 +76,32 @@ def test_no_candidates_and_broken_features() -> None:
         budgeted_herding(torch.tensor([[1.0, float("nan")]]), torch.ones(1), 3)
 
 
-def test_herding_is_the_greedy_of_the_paper() -> None:
+def greedy(features: np.ndarray, steps: int) -> list[int]:
     """Algorithm 4 with plain loops."""
-    features = torch.randn(12, 3, generator=torch.Generator().manual_seed(2)).double().numpy()
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    chosen: list[int] = []
-    for k in range(1, 7):
-        gaps = [
-            np.inf if i in chosen else np.linalg.norm(unit.mean(0) - unit[[*chosen, i]].sum(0) / k) for i in range(12)
-        ]
+    target, total, chosen = unit.mean(0), np.zeros(features.shape[1]), [0] * 0
+    for k in range(1, steps + 1):
+        gaps = np.linalg.norm(target - (total + unit) / k, axis=1)
+        gaps[chosen] = np.inf
         chosen.append(int(np.argmin(gaps)))
-    assert budgeted_herding(torch.from_numpy(features), torch.ones(12), 6) == chosen
+        total += unit[chosen[-1]]
+    return chosen
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_herding_is_the_greedy_of_the_paper(device: str) -> None:
+    """A class of ImageNet's size, to its last image: 1300 x 512."""
+    features = torch.randn(1300, 512, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    assert herding_order(features.to(device), 1300).tolist() == greedy(features.numpy(), 1300)
+
+
+def test_of_equal_candidates_the_first_is_taken() -> None:
+    """Data sets hold pictures twice."""
+    some = torch.randn(150, 48, generator=torch.Generator().manual_seed(3))
+    features = torch.cat([some, some[:77]])
+    order = herding_order(features, len(features)).tolist()
+    for first in range(77):
+        assert order.index(first) < order.index(150 + first)
 
 
 def test_random_selection_fits_and_follows_its_generator() -> None:
