@@ -41,8 +41,11 @@ types: install  ## types, by mypy --strict, over the import name cimbench
 	for room in datasets methods benchmarks; do ln -s ../../../$$room build/types/cimbench/$$room; done
 	cd build/types && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml -p cimbench
 
-bench: install  ## throughput benchmarks of this machine
-	$(BIN)/python -m pytest benchmarks/throughput -s --benchmark-only --benchmark-columns=median,iqr,ops,rounds
+bench: install  ## throughput benchmarks of this machine, to results/throughput/
+	mkdir -p build
+	$(BIN)/python -m pytest benchmarks/throughput -s --benchmark-only --benchmark-columns=median,iqr,rounds \
+		--benchmark-json=build/throughput.json
+	$(BIN)/python -m cimbench.benchmarks.throughput.report build/throughput.json
 
 lock: install  ## resolve requirements.lock anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \

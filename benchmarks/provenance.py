@@ -55,13 +55,12 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def provenance(device: torch.device, method: str, compressor: str) -> dict[str, Any]:
+def surroundings(device: torch.device) -> dict[str, Any]:
     """Commit (None outside a repository), whether tracked files differ from it, versions, hardware, time of start."""
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", "datasets", "methods", "benchmarks")
     return {
         "commit": _git("rev-parse", "HEAD"),
         "sources_changed": None if changed is None else bool(changed),
-        "source_digest": source_digest(method, compressor),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
         "versions": {
             "python": platform.python_version(),
@@ -77,3 +76,8 @@ def provenance(device: torch.device, method: str, compressor: str) -> dict[str, 
             "platform": platform.platform(),
         },
     }
+
+
+def provenance(device: torch.device, method: str, compressor: str) -> dict[str, Any]:
+    """A cell's surroundings, and the digest of the sources that can change its numbers."""
+    return {**surroundings(device), "source_digest": source_digest(method, compressor)}

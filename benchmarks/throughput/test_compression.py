@@ -1,103 +1,128 @@
-"""Images per second of the steps between a forward and stored bytes, beside the speed of copying the same pixels.
-
-Run by `make bench`. Inputs are synthetic, 64 images of 224 x 224. Every row reports images/s, the bytes it reads and
-writes, and its share of the copy's speed, measured on the same device in the same run.
-"""
+"""After the network's forward: boxes, and images to stored bytes; beside a copy and the reference procedure."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import pytest
 import torch
+from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from cimbench.methods.compression.boxes import cam_boxes
-from cimbench.methods.compression.compressor import reconstructed
-from cimbench.methods.compression.exemplar import Codec, decode_exemplar, encode_exemplar
+from cimbench.benchmarks.throughput import reference
+from cimbench.benchmarks.throughput.inputs import (
+    DEVICES,
+    RATIO,
+    SQUARE,
+    THRESHOLD,
+    WIDE,
+    Shape,
+    peaked_maps,
+    photographs,
+)
+from cimbench.benchmarks.throughput.measure import Job, measure
+from cimbench.methods.compression.activation import boxes_above, boxes_of_maps
+from cimbench.methods.compression.boxes import Boxes, class_activation_maps
+from cimbench.methods.compression.exemplar import Format, headers_for
+from cimbench.methods.compression.packing import pack, pack_store, reconstructed
 
-COUNT, SIDE, FEATURES, RATIO = 64, 224, 512, 4.0
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")),
-]
+SHAPES = pytest.mark.parametrize("shape", [WIDE, SQUARE], ids=str)
+FORM = Format(ratio=RATIO)
 
 
-def inputs(device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Images, last maps, classifier rows and boxes of about a third of the area."""
-    random = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (COUNT, 3, SIDE, SIDE), generator=random, dtype=torch.uint8)
-    maps = torch.rand(COUNT, FEATURES, 7, 7, generator=random)
-    rows = torch.randn(COUNT, FEATURES, generator=random)
-    corner = torch.randint(0, SIDE // 3, (COUNT, 2), generator=random)
-    boxes = torch.cat([corner, corner + int(0.57 * SIDE)], 1)
-    return images.to(device), maps.to(device), rows.to(device), boxes.to(device)
+@pytest.fixture(autouse=True)
+def one_core() -> Iterator[None]:
+    """These steps are short copies: one core does them, as it does the reference."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
-def measure(benchmark: BenchmarkFixture, step: Callable[[], object], device: str, moved: int) -> None:
-    """Time `step`, and the copy of `moved / 2` bytes (as many read as written) as the ceiling."""
+def pictures(images: Tensor) -> list[Image.Image]:
+    """The first 64, as Pillow has them after decoding."""
+    return [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images[:64].cpu()]
 
-    def synchronised() -> None:
-        step()
-        if device == "cuda":
-            torch.cuda.synchronize()
 
-    source = torch.zeros(moved // 2, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    copies = []
-    for _ in range(20):
-        start = time.perf_counter()
-        target.copy_(source)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        copies.append(time.perf_counter() - start)
-    benchmark(synchronised)
-    median = benchmark.stats.stats.median  # type: ignore[union-attr]
-    ceiling = sorted(copies)[len(copies) // 2]
-    benchmark.extra_info |= {
-        "images_per_second": round(COUNT / median),
-        "bytes_moved": moved,
-        "share_of_copy_speed": round(ceiling / median, 4),
-    }
-    print(f"\n{benchmark.name}: {COUNT / median:,.0f} images/s, {100 * ceiling / median:.1f} % of the copy's speed")
+def stored(boxes: Tensor, height: int, width: int) -> int:
+    """Bytes of the exemplars of images of one size."""
+    sizes = torch.tensor([height, width]).expand(len(boxes), 2)
+    return int(headers_for(sizes, boxes.cpu(), torch.zeros(len(boxes), dtype=torch.int64), FORM).lengths.sum())
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_boxes_from_maps(benchmark: BenchmarkFixture, device: str) -> None:
-    """Activation map, normalisation, resizing, threshold, box."""
-    _, maps, rows, _ = inputs(device)
-    expected, _ = cam_boxes(maps.cpu(), rows.cpu(), SIDE, SIDE, 0.6)
-    assert torch.equal(cam_boxes(maps, rows, SIDE, SIDE, 0.6)[0].cpu(), expected)
-    measure(benchmark, lambda: cam_boxes(maps, rows, SIDE, SIDE, 0.6), device, maps.nbytes + rows.nbytes)
+@SHAPES
+def test_boxes_from_maps(benchmark: BenchmarkFixture, shape: Shape, device: str) -> None:
+    """w_y . F(x), normalisation, threshold, box; the maps are what is read."""
+    maps, rows = peaked_maps(len(shape.images(device)), device)
+
+    def step() -> Boxes:
+        return boxes_of_maps(class_activation_maps(maps, rows), shape.sizes(len(maps)), THRESHOLD)
+
+    host_maps, host_rows = maps[:64].cpu(), rows[:64].cpu()
+
+    def by_reference() -> list[reference.Corners]:
+        cams = map(reference.activation_map, host_maps, host_rows)
+        return [reference.box(cam, shape.height, shape.width, THRESHOLD) for cam in cams]
+
+    assert step().xyxy[:64].tolist() == [list(corners) for corners in by_reference()]
+    job = Job(
+        step="boxes from maps", input=f"{len(maps)} of {shape}", device=device, images=len(maps),
+        moved=maps.nbytes + rows.nbytes, bound="reading the maps",
+    )  # fmt: skip
+    per_image = len(maps) // 64
+    measure(benchmark, job, step, reference=lambda: [by_reference() for _ in range(per_image)])
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_reconstruction(benchmark: BenchmarkFixture, device: str) -> None:
-    """What replay will see, for all candidates at once: down, up and paste in one gather."""
-    images, _, _, boxes = inputs(device)
-    stored = encode_exemplar(images[0].cpu(), boxes[0], 0, RATIO, Codec())
-    assert torch.equal(reconstructed(images, boxes, RATIO)[0].cpu(), decode_exemplar(stored, Codec()))
-    measure(benchmark, lambda: reconstructed(images, boxes, RATIO), device, 2 * images.nbytes)
+@SHAPES
+def test_boxes_and_compression(benchmark: BenchmarkFixture, shape: Shape, device: str) -> None:
+    """Everything after the activation map: boxes, then images to stored bytes."""
+    images = shape.images(device)
+    cam = class_activation_maps(*peaked_maps(len(images), device))
+    labels = torch.zeros(len(images), dtype=torch.int64)
+
+    def step() -> Tensor:
+        boxes = boxes_of_maps(cam, shape.sizes(len(cam)), THRESHOLD).xyxy
+        return pack(images, boxes, labels, FORM).buffer
+
+    originals, host_cam = pictures(images), cam[:64].cpu()
+
+    def by_reference() -> list[Image.Image]:
+        corners = [reference.box(cam, shape.height, shape.width, THRESHOLD) for cam in host_cam]
+        return [reference.blurred(picture, c, RATIO) for picture, c in zip(originals, corners, strict=True)]
+
+    boxes = boxes_of_maps(cam, shape.sizes(len(cam)), THRESHOLD).xyxy
+    shown = torch.stack([torch.frombuffer(bytearray(p.tobytes()), dtype=torch.uint8) for p in by_reference()])
+    assert torch.equal(reconstructed(images[:64], boxes[:64], FORM).cpu().permute(0, 2, 3, 1).reshape(64, -1), shown)
+    job = Job(
+        step="boxes + compression", input=f"{len(images)} of {shape}", device=device, images=len(images),
+        moved=2 * stored(boxes, shape.height, shape.width), bound="copying the kept pixels",
+    )  # fmt: skip
+    measure(benchmark, job, step, reference=lambda: [by_reference() for _ in range(len(images) // 64)])
 
 
-@pytest.mark.parametrize("codec", [Codec(), Codec(name="jpeg", quality=90)], ids=lambda codec: codec.name)
-def test_encoding(benchmark: BenchmarkFixture, codec: Codec) -> None:
-    """Images to stored bytes, one after another."""
-    images, _, _, boxes = inputs("cpu")
-    pairs = list(zip(images, boxes, strict=True))
-    written = sum(len(encode_exemplar(image, box, 0, RATIO, codec)) for image, box in pairs)
-    assert 0 < written < images.nbytes
-    step = lambda: [encode_exemplar(image, box, 0, RATIO, codec) for image, box in pairs]  # noqa: E731
-    measure(benchmark, step, "cpu", images.nbytes + written)
+@pytest.mark.parametrize("device", DEVICES)
+def test_boxes_and_compression_of_photographs(benchmark: BenchmarkFixture, device: str) -> None:
+    """Real pictures, every one of another size; on a GPU with their way there."""
+    photos = photographs()
+    cam = class_activation_maps(*peaked_maps(len(photos), device))
 
+    def step() -> Tensor:
+        boxes = boxes_above(cam, photos, THRESHOLD).xyxy
+        return pack_store(photos, boxes, FORM, torch.device(device)).buffer
 
-@pytest.mark.parametrize("codec", [Codec(), Codec(name="jpeg", quality=90)], ids=lambda codec: codec.name)
-def test_decoding(benchmark: BenchmarkFixture, codec: Codec) -> None:
-    """Stored bytes to images, one after another."""
-    images, _, _, boxes = inputs("cpu")
-    contents = [encode_exemplar(image, box, 0, RATIO, codec) for image, box in zip(images, boxes, strict=True)]
-    assert all(decode_exemplar(content, codec).shape == (3, SIDE, SIDE) for content in contents)
-    moved = images.nbytes + sum(len(content) for content in contents)
-    measure(benchmark, lambda: [decode_exemplar(content, codec) for content in contents], "cpu", moved)
+    host_cam = cam.cpu()
+    originals = [Image.fromarray(photos.image(i).permute(1, 2, 0).numpy()) for i in range(len(photos))]
+
+    def by_reference() -> None:
+        for one, picture in zip(host_cam, originals, strict=True):
+            corners = reference.box(one, picture.height, picture.width, THRESHOLD)
+            reference.blurred(picture, corners, RATIO)
+
+    job = Job(
+        step="boxes + compression", input="64 photographs", device=device, images=len(photos),
+        moved=2 * len(step()), bound="copying the kept pixels",
+    )  # fmt: skip
+    measure(benchmark, job, step, reference=by_reference)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.image_store import ImageStore, groups_of_one_size
+from cimbench.datasets.image_store import ImageStore
 from cimbench.methods.compression.boxes import Boxes, activation_boxes, class_activation_maps, whole_image_boxes
 from cimbench.methods.networks.network import Network, in_eval
 
@@ -31,25 +31,26 @@ def activation_maps(images: ImageStore, network: Network) -> Tensor:
 
 
 def boxes_above(cam: Tensor, images: ImageStore, threshold: float) -> Boxes:
-    """Boxes on the images' own pixels around normalised activation > threshold; maps (N, h, w)."""
-    xyxy = torch.empty(len(images), 4, dtype=torch.int64)
-    constant = torch.empty(len(images), dtype=torch.bool)
-    for group in groups_of_one_size(images.sizes):
-        height, width = images.sizes[group[0]].tolist()
-        found = boxes_of_maps(cam[group.to(cam.device)], height, width, threshold)
-        xyxy[group], constant[group] = found.xyxy.cpu(), found.kept_whole.cpu()
-    return Boxes(xyxy, constant)
+    """Boxes on the images' own pixels around normalised activation > threshold; maps (N, h, w). On the CPU."""
+    parts = [
+        boxes_of_maps(cam[start : start + _BATCH], images.sizes[start : start + _BATCH], threshold)
+        for start in range(0, len(images), _BATCH)
+    ]
+    nothing = Boxes.everywhere_guided(torch.empty(0, 4, dtype=torch.int64))
+    xyxy, constant = zip(nothing, *parts, strict=True)
+    return Boxes(torch.cat([part.cpu() for part in xyxy]), torch.cat([part.cpu() for part in constant]))
 
 
-def boxes_of_maps(cam: Tensor, height: int, width: int, threshold: float) -> Boxes:
-    """`boxes.activation_boxes` of maps (B, h, w), by the GPU kernel where they are on a GPU and Triton is there."""
-    if cam.is_cuda:
+def boxes_of_maps(cam: Tensor, sizes: Tensor, threshold: float) -> Boxes:
+    """`boxes.activation_boxes` of maps (B, h, w), by the GPU kernel for images of one size where Triton is there."""
+    if cam.is_cuda and len(cam) and bool((sizes == sizes[0]).all()):
         try:
             from cimbench.methods.compression import kernels
         except ImportError:  # no Triton on this platform
-            return activation_boxes(cam, height, width, threshold)
+            return activation_boxes(cam, sizes, threshold)
+        height, width = sizes[0].tolist()
         return kernels.activation_boxes(cam, height, width, threshold)
-    return activation_boxes(cam, height, width, threshold)
+    return activation_boxes(cam, sizes, threshold)
 
 
 def box_extents(images: ImageStore, network: Network, threshold: float, area: float | None) -> tuple[Tensor, Tensor]:

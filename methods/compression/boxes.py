@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 class Boxes(NamedTuple):
@@ -69,19 +70,34 @@ def interpolation_matrix(source: int, target: int) -> Tensor:
 
 
 @lru_cache(maxsize=1024)
-def _matrices(source: int, target: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(source, target) of all pixels and (source, K) of the extreme ones. Float64 on a GPU."""
+def _matrices(source: int, target: int) -> tuple[Tensor, Tensor]:
+    """(source, target) of all pixels and (source, K) of the extreme ones, K <= 2 source."""
     matrix = interpolation_matrix(source, target)
-    matrix = matrix.to(device, torch.float64 if device.type == "cuda" else torch.float32)
-    return matrix, matrix[:, interpolation(source, target).extreme.to(device)]
+    return matrix, matrix[:, interpolation(source, target).extreme]
+
+
+def _side_matrices(source: int, targets: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Both for images whose sides are `targets` (N,): (N or 1, source, longest) and (N or 1, source, most extreme).
+
+    Shorter sides end in zeros, above no threshold. Placed as `like`; float64 on a GPU, where float32 may be less.
+    """
+    sides, which = torch.unique(targets, return_inverse=True)
+    pairs = [_matrices(source, side) for side in sides.tolist()]
+    made = []
+    for matrices in zip(*pairs, strict=True):
+        longest = max(matrix.shape[1] for matrix in matrices)
+        table = torch.stack([functional.pad(matrix, (0, longest - matrix.shape[1])) for matrix in matrices])
+        table = table.to(like.device, torch.float64 if like.is_cuda else torch.float32)
+        made.append(table if len(sides) == 1 else table[which.to(like.device)])
+    return made[0], made[1]
 
 
 def _highest(cam: Tensor, along: Tensor, across: Tensor) -> Tensor:
     """(B, s, t) cells -> (B, pixels of t): the highest value of each pixel column of the enlarged map.
 
-    along (t, T): all pixels of that side. across (s, K): the extreme pixels of the other, of which K <= 2 s.
+    along (B or 1, t, T): all pixels of that side. across (B or 1, s, K): the extreme pixels of the other side.
     """
-    return (across.T @ cam @ along).amax(1)
+    return (across.transpose(1, 2) @ cam @ along).amax(1)
 
 
 def _extent(found: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,22 +107,24 @@ def _extent(found: Tensor) -> tuple[Tensor, Tensor]:
     return marks.argmax(1) * some, (found.shape[1] - marks.flip(1).argmax(1)) * some
 
 
-def activation_boxes(cam: Tensor, height: int, width: int, threshold: float) -> Boxes:
-    """The tight boxes around normalised activation > threshold, for maps (B, h, w) on images of height x width.
+def activation_boxes(cam: Tensor, sizes: Tensor, threshold: float) -> Boxes:
+    """The tight boxes around normalised activation > threshold, for maps (B, h, w) on images of sizes (B, 2).
 
     The map enlarged to the image is never made: a row has a pixel above the threshold where its highest one is, which
     lies at one of at most 2 w columns. A constant map says nothing about where to look: it keeps the whole image,
     counted, and is never 0 / 0 (C21).
     """
+    if len(cam) == 0:
+        return Boxes.everywhere_guided(torch.empty(0, 4, dtype=torch.int64, device=cam.device))
     normalised = normalised_maps(cam)
     constant = normalised.isnan().flatten(1).any(1)
-    all_rows, extreme_rows = _matrices(cam.shape[1], height, cam.device)
-    all_columns, extreme_columns = _matrices(cam.shape[2], width, cam.device)
+    all_rows, extreme_rows = _side_matrices(cam.shape[1], sizes[:, 0], cam)
+    all_columns, extreme_columns = _side_matrices(cam.shape[2], sizes[:, 1], cam)
     exact = normalised.to(all_rows.dtype)
     in_column = _highest(exact, all_columns, extreme_rows) > threshold
     in_row = _highest(exact.transpose(1, 2), all_rows, extreme_columns) > threshold
     (x0, x1), (y0, y1) = _extent(in_column), _extent(in_row)
-    whole = torch.tensor([0, 0, width, height], device=cam.device)
+    whole = whole_image_boxes(sizes.to(cam.device))
     return Boxes(torch.where(constant[:, None], whole, torch.stack([x0, y0, x1, y1], 1)), constant)
 
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cimbench.datasets.image_store import ImageStore, groups_of_one_size
+from cimbench.datasets.image_store import ImageStore
 from cimbench.methods.compression.boxes import Boxes
 from cimbench.methods.compression.codecs import Codec
 from cimbench.methods.compression.compressor import Compressor
-from cimbench.methods.compression.packing import Packed, pack
+from cimbench.methods.compression.packing import pack_store
 from cimbench.methods.compression.store import ExemplarStore
 from cimbench.methods.networks.network import Network
 
@@ -26,7 +26,7 @@ class Compressed(NamedTuple):
 def compressed(
     images: ImageStore, compressor: Compressor, network: Network, codec: Codec, random: torch.Generator
 ) -> Compressed:
-    """Every image as the exemplar it would be, packed on the network's device, batched by image size."""
+    """Every image as the exemplar it would be, packed on the network's device."""
     return with_boxes(images, compressor.boxes(images, network, random), compressor, network.device, codec)
 
 
@@ -35,11 +35,5 @@ def with_boxes(
 ) -> Compressed:
     """As `compressed`, with boxes already chosen."""
     form = compressor.format(codec)
-    groups = groups_of_one_size(images.sizes)
-    packed: list[Packed] = [
-        pack(images.stacked(group).to(device), boxes.xyxy[group], images.labels[group], form) for group in groups
-    ]
-    store = ExemplarStore.from_packed(packed, form, device)
-    if len(groups) > 1:
-        store = store.subset(torch.cat(groups).argsort())
-    return Compressed(store, boxes.kept_whole)
+    exemplars = ExemplarStore.from_packed(pack_store(images, boxes.xyxy, form, device), form)
+    return Compressed(exemplars, boxes.kept_whole)

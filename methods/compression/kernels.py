@@ -185,21 +185,21 @@ def _small_indices(headers: Headers, size: tuple[int, int], device: torch.device
     return [_index(*(pair if shrink else pair[::-1]), device) for pair in pairs]
 
 
-def pack(images: Tensor, headers: Headers) -> Tensor:
-    """The bytes of raw exemplars, resampled by nearest neighbours; images (B, 3, H, W) uint8."""
-    device, (height, width) = images.device, images.shape[-2:]
-    starts = headers.starts
-    buffer = torch.empty(int(starts[-1]), dtype=torch.uint8, device=device)
+def pack_into(buffer: Tensor, starts: Tensor, images: Tensor, headers: Headers) -> None:
+    """Write the raw exemplars of images (B, 3, H, W) uint8, resampled by nearest neighbours, at `starts` (B,)."""
     if len(images) == 0:
-        return buffer
-    fronts = starts[:-1, None] + torch.arange(HEADER_BYTES, device=device)
+        return
+    device, (height, width) = images.device, images.shape[-2:]
+    fronts = starts[:, None] + torch.arange(HEADER_BYTES, device=device)
     buffer[fronts] = headers.to_bytes()
     indices = _small_indices(headers, (height, width), device, shrink=True)
     grid = (len(images), triton.cdiv(3 * height, _ROWS))
     fields: Tensor = headers.table.contiguous()
     kernel: Any = pack_kernel
-    kernel[grid](images, fields, starts, buffer, *indices, *images.stride(), block_rows=_ROWS, block_columns=_COLUMNS)
-    return buffer
+    kernel[grid](
+        images, fields, starts.contiguous(), buffer, *indices, *images.stride(),
+        block_rows=_ROWS, block_columns=_COLUMNS,
+    )  # fmt: skip
 
 
 def unpack(buffer: Tensor, starts: Tensor, headers: Headers, height: int, width: int) -> Tensor:

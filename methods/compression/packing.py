@@ -8,7 +8,7 @@ Coded parts are bound by their codec, which runs on the CPU, on torch's threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cimbench.datasets.errors import InputError
+from cimbench.datasets.image_store import ImageStore
 from cimbench.methods.compression.exemplar import FIELDS, HEADER_BYTES, LONGEST_SIDE, Format, Headers, headers_for
 from cimbench.methods.compression.resampling import enlarge_into, shrink_into
 
@@ -37,17 +38,25 @@ def pack(images: Tensor, boxes: Tensor, labels: Tensor, form: Format) -> Packed:
 
     Raises InputError for other shapes or types, and for a box that is inverted or outside its image.
     """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
+        raise InputError(f"images are {images.dtype} {tuple(images.shape)}; give (B, 3, H, W) uint8")
     boxes = boxes.to(images.device)
-    _check(images, boxes, labels)
     sizes = torch.tensor(images.shape[-2:], device=images.device).expand(len(images), 2)
+    _check(sizes, boxes, labels)
     headers = headers_for(sizes, boxes, labels, form)
-    if not form.codec.is_raw:
-        return _packed_coded(images, headers, form)
-    if _on_kernels(images.device, form):
-        from cimbench.methods.compression import kernels
+    if form.codec.is_raw and _on_kernels(images.device, form):
+        return _packed_on_kernels([(torch.arange(len(images), device=images.device), images)], headers)
+    return _packed_on_host(list(images.cpu().numpy()), headers, form, images.device)
 
-        return Packed(kernels.pack(images, headers), headers)
-    return _packed_raw(images, headers, form)
+
+def pack_store(images: ImageStore, boxes: Tensor, form: Format, device: torch.device) -> Packed:
+    """As `pack`, for images of any sizes: their exemplars in the store's order, on `device`; nothing is padded."""
+    _check(images.sizes, boxes, images.labels)
+    headers = headers_for(images.sizes, boxes, images.labels, form)
+    if form.codec.is_raw and _on_kernels(device, form):
+        groups = ((group.to(device), images.stacked(group).to(device)) for group in images.same_size_groups())
+        return _packed_on_kernels(groups, Headers(headers.table.to(device)))
+    return _packed_on_host([images.image(i).numpy() for i in range(len(images))], headers, form, device)
 
 
 def unpack(buffer: Tensor, starts: Tensor, headers: Headers, form: Format) -> Tensor:
@@ -83,23 +92,22 @@ def _on_kernels(device: torch.device, form: Format) -> bool:
     return True
 
 
-def _check(images: Tensor, boxes: Tensor, labels: Tensor) -> None:
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
-        raise InputError(f"images are {images.dtype} {tuple(images.shape)}; give (B, 3, H, W) uint8")
-    height, width = images.shape[-2:]
-    if max(height, width) > LONGEST_SIDE:
-        raise InputError(f"image of {height} x {width} pixels: a side is at most {LONGEST_SIDE}; reduce it first")
-    if boxes.shape != (len(images), 4) or boxes.is_floating_point():
-        raise InputError(f"boxes are {boxes.dtype} {tuple(boxes.shape)}; give ({len(images)}, 4) whole numbers, XYXY")
-    if labels.shape != (len(images),) or labels.is_floating_point():
-        raise InputError(f"labels are {labels.dtype} {tuple(labels.shape)}; give ({len(images)},) whole numbers")
+def _check(sizes: Tensor, boxes: Tensor, labels: Tensor) -> None:
+    count = len(sizes)
+    if boxes.shape != (count, 4) or boxes.is_floating_point():
+        raise InputError(f"boxes are {boxes.dtype} {tuple(boxes.shape)}; give ({count}, 4) whole numbers, XYXY")
+    if labels.shape != (count,) or labels.is_floating_point():
+        raise InputError(f"labels are {labels.dtype} {tuple(labels.shape)}; give ({count},) whole numbers")
+    height, width = sizes.unbind(1)
+    if count and int(sizes.max()) > LONGEST_SIDE:
+        raise InputError(f"an image has a side of {int(sizes.max())} pixels: at most {LONGEST_SIDE}; reduce it first")
     x0, y0, x1, y1 = boxes.unbind(1)
     good = (x0 >= 0) & (x0 <= x1) & (x1 <= width) & (y0 >= 0) & (y0 <= y1) & (y1 <= height)
     if not bool(good.all()):
         index = int((~good).long().argmax())
         raise InputError(
-            f"box {tuple(boxes[index].tolist())} of image {index} does not lie in the image of {width} x {height} "
-            "pixels; give XYXY in it, ends exclusive"
+            f"box {tuple(boxes[index].tolist())} of image {index} does not lie in the image of {int(width[index])} x "
+            f"{int(height[index])} pixels; give XYXY in it, ends exclusive"
         )
 
 
@@ -107,9 +115,26 @@ def _named(row: list[int]) -> dict[str, int]:
     return dict(zip(FIELDS, row, strict=True))
 
 
-def _packed_raw(images: Tensor, headers: Headers, form: Format) -> Packed:
+def _packed_on_kernels(groups: Iterable[tuple[Tensor, Tensor]], headers: Headers) -> Packed:
+    """Indices and images (B, 3, H, W) of each size, all into one buffer on their device."""
+    from cimbench.methods.compression import kernels
+
+    starts = headers.starts
+    buffer = torch.empty(int(starts[-1]), dtype=torch.uint8, device=starts.device)
+    for indices, images in groups:
+        kernels.pack_into(buffer, starts[indices], images, headers[indices])
+    return Packed(buffer, headers)
+
+
+def _packed_on_host(images: list[Bytes], headers: Headers, form: Format, device: torch.device) -> Packed:
+    """Images (3, H, W), each of its header's size."""
+    packed = _packed_raw(images, headers, form) if form.codec.is_raw else _packed_coded(images, headers, form)
+    return Packed(packed.buffer.to(device), Headers(packed.headers.table.to(device)))
+
+
+def _packed_raw(images: list[Bytes], headers: Headers, form: Format) -> Packed:
     starts = headers.starts.tolist()
-    source, target = images.cpu().numpy(), np.empty(starts[-1], dtype=np.uint8)
+    target = np.empty(starts[-1], dtype=np.uint8)
     table, front = headers.table.tolist(), headers.to_bytes().cpu().numpy()
 
     def write(i: int) -> None:
@@ -118,12 +143,12 @@ def _packed_raw(images: Tensor, headers: Headers, form: Format) -> Packed:
         crop, small = _parts(out[HEADER_BYTES:], _named(table[i]))
         x0, y0, x1, y1 = table[i][6:10]
         if crop.size:
-            shrink_into(source[i, :, y0:y1, x0:x1], crop, form.resampling)
+            shrink_into(images[i][:, y0:y1, x0:x1], crop, form.resampling)
         if small.size:
-            shrink_into(source[i], small, form.resampling)
+            shrink_into(images[i], small, form.resampling)
 
     _each(write, len(images), form)
-    return Packed(torch.from_numpy(target).to(images.device), headers)
+    return Packed(torch.from_numpy(target), headers)
 
 
 def _parts(body: Bytes, header: dict[str, int]) -> tuple[Bytes, Bytes]:
@@ -133,33 +158,33 @@ def _parts(body: Bytes, header: dict[str, int]) -> tuple[Bytes, Bytes]:
     return crop, body[end : end + header["small_bytes"]].reshape(3, header["small_height"], header["small_width"])
 
 
-def _packed_coded(images: Tensor, headers: Headers, form: Format) -> Packed:
-    source, table = images.cpu(), headers.table.tolist()
+def _packed_coded(images: list[Bytes], headers: Headers, form: Format) -> Packed:
+    table = headers.table.tolist()
     parts: list[tuple[Bytes, Bytes]] = [(np.empty(0, np.uint8),) * 2] * len(images)
 
-    def shrunk(pixels: Tensor, height: int, width: int) -> Tensor:
-        part = torch.empty(3, height, width, dtype=torch.uint8)
-        if part.numel():
-            shrink_into(pixels.numpy(), part.numpy(), form.resampling)
-        return part
+    def shrunk(pixels: Bytes, height: int, width: int) -> Tensor:
+        part = np.empty((3, height, width), dtype=np.uint8)
+        if part.size:
+            shrink_into(pixels, part, form.resampling)
+        return torch.from_numpy(part)
 
     def encode(i: int) -> None:
         header = _named(table[i])
-        inside = source[i, :, header["y0"] : header["y1"], header["x0"] : header["x1"]]
+        inside = images[i][:, header["y0"] : header["y1"], header["x0"] : header["x1"]]
         crop = shrunk(inside, header["crop_height"], header["crop_width"])
-        small = shrunk(source[i], header["small_height"], header["small_width"])
+        small = shrunk(images[i], header["small_height"], header["small_width"])
         parts[i] = form.codec.encode(crop), form.codec.encode(small)
 
     _each(encode, len(images), form)
-    coded = headers.table.clone()
+    coded = headers.table.cpu().clone()
     for column, name in enumerate(("crop_bytes", "small_bytes")):
         lengths = [len(part[column]) for part in parts]
-        coded[:, FIELDS.index(name)] = torch.tensor(lengths, device=coded.device)
+        coded[:, FIELDS.index(name)] = torch.tensor(lengths)
     headers = Headers(coded)
-    front = headers.to_bytes().cpu().numpy()
+    front = headers.to_bytes().numpy()
     pieces = [piece for i, part in enumerate(parts) for piece in (front[i], *part)]
     buffer = torch.from_numpy(np.concatenate(pieces)) if pieces else torch.empty(0, dtype=torch.uint8)
-    return Packed(buffer.to(images.device), headers)
+    return Packed(buffer, headers)
 
 
 def _read(buffer: Bytes, start: int, header: dict[str, int], form: Format, image: Bytes) -> None:

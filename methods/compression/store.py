@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,16 +36,12 @@ class ExemplarStore:
     @classmethod
     def empty(cls, form: Format, device: torch.device | str = "cpu") -> ExemplarStore:
         """No exemplars."""
-        return cls.from_packed([], form, device)
+        return cls(torch.empty(0, dtype=torch.uint8, device=device), torch.empty(0, dtype=torch.int64), form)
 
     @classmethod
-    def from_packed(cls, packed: Sequence[Packed], form: Format, device: torch.device | str = "cpu") -> ExemplarStore:
-        """Batches of exemplars, one after another."""
-        lengths = [torch.empty(0, dtype=torch.int64), *(part.headers.lengths.cpu() for part in packed)]
-        if len(packed) == 1:  # nothing to join, nothing to copy
-            return cls(packed[0].buffer.to(device), lengths[1], form)
-        nothing = torch.empty(0, dtype=torch.uint8, device=device)
-        return cls(torch.cat([nothing, *(part.buffer.to(device) for part in packed)]), torch.cat(lengths), form)
+    def from_packed(cls, packed: Packed, form: Format) -> ExemplarStore:
+        """A batch of exemplars, where it is."""
+        return cls(packed.buffer, packed.headers.lengths.cpu(), form)
 
     @cached_property
     def starts(self) -> Tensor:

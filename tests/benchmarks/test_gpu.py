@@ -10,6 +10,7 @@ import torch
 from cimbench.benchmarks.config import find_cell
 from cimbench.benchmarks.registry import COMPRESSORS, METHODS
 from cimbench.benchmarks.run import run_cell
+from cimbench.methods.compression.activation import boxes_of_maps
 from cimbench.methods.compression.boxes import activation_boxes
 from cimbench.methods.compression.exemplar import Format
 from cimbench.methods.compression.packing import reconstructed
@@ -40,8 +41,8 @@ def test_a_cell_runs_there_and_holds_its_budget(workspace: Path, method: str, co
 @pytest.mark.parametrize("form", [Format(ratio=4.0), Format(ratio=4.0, inner_ratio=1.5)], ids=["kernels", "host"])
 def test_boxes_and_reconstructions_are_the_cpus(form: Format) -> None:
     cam = torch.randn(8, 7, 7, generator=torch.Generator().manual_seed(0))
-    images = textured_images(8, 50, 64, 0)
-    boxes = activation_boxes(cam, 50, 64, 0.6).xyxy
-    there = activation_boxes(cam.cuda(), 50, 64, 0.6).xyxy
+    images, sizes = textured_images(8, 50, 64, 0), torch.tensor([50, 64]).expand(8, 2)
+    boxes = activation_boxes(cam, sizes, 0.6).xyxy
+    there = boxes_of_maps(cam.cuda(), sizes, 0.6).xyxy
     assert torch.equal(there.cpu(), boxes)
     assert torch.equal(reconstructed(images.cuda(), there, form).cpu(), reconstructed(images, boxes, form))

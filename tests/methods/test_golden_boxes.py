@@ -25,13 +25,14 @@ def test_maps_and_boxes(golden: Golden, name: str, device: str) -> None:
     np.testing.assert_allclose(cam.cpu().numpy(), data["cam_raw"], rtol=0, atol=5e-5)
     normalised = normalised_maps(cam).cpu()
     np.testing.assert_allclose(normalised.numpy(), data["cam_norm"], rtol=0, atol=1e-4)
-    for i, (height, width) in enumerate(data["original_sizes"].tolist()):
+    sizes = torch.from_numpy(data["original_sizes"])
+    for i, (height, width) in enumerate(sizes.tolist()):
         resized = interpolation_matrix(7, height).T @ normalised[i] @ interpolation_matrix(7, width)
         if f"cam_resized_{i}" in data:
             np.testing.assert_allclose(resized.numpy(), data[f"cam_resized_{i}"], rtol=0, atol=1e-4)
         for k, threshold in enumerate(data["taus"].tolist()):
             assert abs(int((resized > threshold).sum()) - int(data["mask_area"][k, i])) <= 2
-            found = boxes_of_maps(cam[i : i + 1], height, width, threshold)
+            found = boxes_of_maps(cam[i : i + 1], sizes[i : i + 1], threshold)
             y0, y1, x0, x1 = data["bbox"][k, i].tolist()
             assert found.xyxy[0].tolist() == [x0, y0, x1, y1]
             assert not bool(found.kept_whole[0])
@@ -44,9 +45,10 @@ def test_edge_maps_and_the_constant_one(golden: Golden, device: str) -> None:
     maps, rows = torch.from_numpy(data["fmaps"]), torch.from_numpy(data["fc_weight"])[data["targets"]]
     cam = class_activation_maps(maps.to(device), rows.to(device))
     expected = torch.from_numpy(data["bbox"])[:, :, [2, 0, 3, 1]]
+    sizes = torch.from_numpy(data["original_sizes"])
     for k, threshold in enumerate(data["taus"].tolist()):
-        for i, (height, width) in enumerate(data["original_sizes"].tolist()):
-            found = boxes_of_maps(cam[i : i + 1], height, width, threshold)
+        for i, (height, width) in enumerate(sizes.tolist()):
+            found = boxes_of_maps(cam[i : i + 1], sizes[i : i + 1], threshold)
             if np.isnan(data["cam_norm"][i]).all():
                 assert bool(found.kept_whole[0])
                 assert found.xyxy[0].tolist() == [0, 0, width, height]
@@ -64,14 +66,19 @@ def slow_box(cam: torch.Tensor, height: int, width: int, threshold: float) -> li
     return [int(v) for v in (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)] if len(ys) else [0, 0, 0, 0]
 
 
+SIZES = [(224, 224), (64, 64), (97, 131), (7, 7), (3, 200), (200, 3), (1, 1), (5, 4)]
+
+
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("size", [(224, 224), (64, 64), (97, 131), (7, 7), (3, 200), (200, 3), (1, 1), (5, 4)])
-def test_boxes_without_a_mask_are_the_masks_boxes(size: tuple[int, int], device: str) -> None:
-    random = torch.Generator().manual_seed(size[0])
+@pytest.mark.parametrize("sizes", [*([size] for size in SIZES), SIZES], ids=str)
+def test_boxes_without_a_mask_are_the_masks_boxes(sizes: list[tuple[int, int]], device: str) -> None:
+    """One size, and all of them in one batch."""
+    random = torch.Generator().manual_seed(sizes[0][0])
+    each = [sizes[i % len(sizes)] for i in range(40)]
     for cells in ((7, 7), (2, 2), (4, 9), (1, 1)):
         cams = torch.randn(40, *cells, generator=random)
         for threshold in (0.3, 0.6, 0.95):
-            found = boxes_of_maps(cams.to(device), *size, threshold)
-            for cam, box, whole in zip(cams, found.xyxy.tolist(), found.kept_whole.tolist(), strict=True):
+            found = boxes_of_maps(cams.to(device), torch.tensor(each), threshold)
+            for cam, size, box, whole in zip(cams, each, found.xyxy.tolist(), found.kept_whole.tolist(), strict=True):
                 assert whole == (cells == (1, 1))
                 assert box == ([0, 0, size[1], size[0]] if whole else slow_box(cam, *size, threshold))

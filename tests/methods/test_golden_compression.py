@@ -44,7 +44,7 @@ def test_images_parts_and_costs(golden: Golden, name: str, memory: str, device: 
         packed = pack(image, box, torch.tensor([7]), form)
         crop = data["image"][y0:y1, x0:x1].transpose(2, 0, 1).tobytes()
         assert packed.buffer.cpu().numpy().tobytes()[32:] == crop + low.transpose(2, 0, 1).tobytes()
-        shown = ExemplarStore.from_packed([packed], form, device).decoded(torch.tensor([0]))[0]
+        shown = ExemplarStore.from_packed(packed, form).decoded(torch.tensor([0]))[0]
         np.testing.assert_array_equal(shown.cpu().permute(1, 2, 0).numpy(), data[f"out_eta{int(ratio)}"])
         cost = costs_in_paper_units(box, sizes, form)
         np.testing.assert_allclose(cost.numpy(), data["compress_rate"][k], rtol=0, atol=1e-15)

@@ -39,7 +39,8 @@ def test_packing_and_unpacking(size: tuple[int, int], ratio: float) -> None:
         images = images.to(memory_format=torch.channels_last)
     expected = pack(images, boxes, torch.arange(len(boxes)), Format(ratio=ratio))
     headers = type(expected.headers)(expected.headers.table.to(DEVICE))
-    buffer = kernels.pack(images.to(DEVICE), headers)
+    buffer = torch.empty(int(headers.starts[-1]), dtype=torch.uint8, device=DEVICE)
+    kernels.pack_into(buffer, headers.starts[:-1], images.to(DEVICE), headers)
     assert torch.equal(buffer.cpu(), expected.buffer)
     order = torch.randperm(len(boxes), generator=torch.Generator().manual_seed(1))
     shown = kernels.unpack(buffer, headers.starts[:-1][order], headers[order], *size)
@@ -53,7 +54,7 @@ def test_boxes(size: tuple[int, int], cells: tuple[int, int]) -> None:
     cam = torch.randn(12, *cells, generator=torch.Generator().manual_seed(2))
     cam[3] = 0.7
     for threshold in (0.4, 0.8):
-        expected = activation_boxes(cam, *size, threshold)
+        expected = activation_boxes(cam, torch.tensor(size).expand(12, 2), threshold)
         found = kernels.activation_boxes(cam.to(DEVICE), *size, threshold)
         assert torch.equal(found.xyxy.cpu(), expected.xyxy)
         assert found.kept_whole.tolist() == expected.kept_whole.tolist() == [i == 3 for i in range(12)]
@@ -64,7 +65,7 @@ def test_empty_batches() -> None:
         textured_images(1, 4, 4, 0), torch.zeros(1, 4).long(), torch.zeros(1).long(), Format(ratio=4.0)
     ).headers
     nothing = headers[torch.tensor([], dtype=torch.int64)]
-    assert len(kernels.pack(torch.empty(0, 3, 4, 4, dtype=torch.uint8), nothing)) == 0
+    kernels.pack_into(torch.empty(0, dtype=torch.uint8), torch.empty(0), torch.empty(0, 3, 4, 4), nothing)
     assert kernels.unpack(torch.empty(0, dtype=torch.uint8), torch.empty(0).long(), nothing, 4, 4).shape == (0, 3, 4, 4)
     assert len(kernels.activation_boxes(torch.empty(0, 7, 7), 4, 4, 0.5).xyxy) == 0
 

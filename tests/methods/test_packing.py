@@ -66,7 +66,7 @@ def test_raw_bytes_are_pillows_pixels(
     image = textured_images(1, height, width, seed)
     form = Format(ratio=ratio, inner_ratio=inner)
     packed = pack(image, torch.tensor([box]), torch.tensor([70000 + seed]), form)
-    store = ExemplarStore.from_packed([packed], form)
+    store = ExemplarStore.from_packed(packed, form)
     assert torch.equal(store.images().image(0), by_pillow(image[0], box, ratio, inner))
     content = packed.buffer.numpy().tobytes()
     fields = struct.unpack("<10H3I", content[:32])
@@ -118,7 +118,7 @@ def test_coded_parts_are_ordinary_pictures(
     x0, y0, x1, y1 = box
     whole, empty = (x1 - x0) * (y1 - y0) == height * width, x0 == x1 or y0 == y1
     assert (len(small) == 0, len(crop) == 0) == (whole, empty)
-    shown = ExemplarStore.from_packed([packed], form).images().image(0)
+    shown = ExemplarStore.from_packed(packed, form).images().image(0)
     if small:
         picture = Image.open(io.BytesIO(small))
         assert picture.format == name.upper()
@@ -193,7 +193,10 @@ BAD = [
     ({"images": torch.zeros(3, 8, 8, dtype=torch.uint8)}, r"images are torch.uint8 \(3, 8, 8\)"),
     ({"images": torch.zeros(2, 1, 8, 8, dtype=torch.uint8)}, r"\(2, 1, 8, 8\); give \(B, 3, H, W\)"),
     ({"images": torch.zeros(2, 3, 0, 8, dtype=torch.uint8)}, r"\(2, 3, 0, 8\); give \(B, 3, H, W\)"),
-    ({"images": torch.zeros(2, 3, 1, 65536, dtype=torch.uint8)}, "a side is at most 65535; reduce it first"),
+    (
+        {"images": torch.zeros(2, 3, 1, 65536, dtype=torch.uint8)},
+        "an image has a side of 65536 pixels: at most 65535; reduce it first",
+    ),
     ({"boxes": torch.tensor([[0, 0, 1, 1], [4, 4, 12, 12]])}, r"box \(4, 4, 12, 12\) of image 1 does not lie in"),
     ({"boxes": torch.tensor([[-1, 0, 3, 3], [0, 0, 1, 1]])}, r"box \(-1, 0, 3, 3\) of image 0 does not lie in"),
     (

@@ -25,7 +25,7 @@ def store(form: Format = FORMS[0]) -> ExemplarStore:
     two = pack(
         textured_images(2, 12, 12, 1), torch.tensor([[0, 0, 5, 12], [11, 11, 12, 12]]), torch.tensor([3, 0]), form
     )
-    return ExemplarStore.from_packed([one, two], form)
+    return ExemplarStore.from_packed(one, form).with_more(ExemplarStore.from_packed(two, form))
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.codec.name)
@@ -139,4 +139,4 @@ def test_a_picture_of_another_size_is_told() -> None:
     headers = type(two.headers)(table)
     mixed = Packed(torch.cat([headers.to_bytes()[0], one.buffer[32:]]), headers)
     with pytest.raises(InputError, match="jpeg picture has 10 x 10 pixels, its header says 12 x 12"):
-        ExemplarStore.from_packed([mixed], form).images()
+        ExemplarStore.from_packed(mixed, form).images()

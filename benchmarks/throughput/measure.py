@@ -1,0 +1,91 @@
+"""A step's speed beside its ceiling and the reference procedure, all timed in one run on one machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from cimbench.benchmarks.provenance import surroundings
+
+_SECONDS = 2.0
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is measured. images: in one call of the step. moved: bytes it has to read and write in that call.
+
+    bound: what limits it, in words. ceiling_name: what the ceiling is.
+    """
+
+    step: str
+    input: str
+    device: str
+    images: int
+    moved: int
+    bound: str
+    ceiling_name: str = "copy"
+
+
+def timed(step: Step, device: str, seconds: float = _SECONDS) -> float:
+    """Median seconds of a call, after two to warm up; the clock stops when the device has finished."""
+
+    def once() -> float:
+        start = time.perf_counter()
+        step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    once()
+    rounds = max(3, min(50, int(seconds / max(once(), 1e-6))))
+    return sorted(once() for _ in range(rounds))[rounds // 2]
+
+
+def copy_step(moved: int, device: str) -> Step:
+    """Copying `moved / 2` bytes: as many read as written."""
+    source = torch.zeros(moved // 2, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return lambda: target.copy_(source)
+
+
+def measure(
+    benchmark: BenchmarkFixture, job: Job, step: Step, *, ceiling: Step | None = None, reference: Step | None = None
+) -> None:
+    """Time the ceiling (a copy of the same bytes unless given), the reference where there is one, then the step.
+
+    The reference is per image on one CPU core, whatever the step runs on.
+    """
+    ceiling_seconds = timed(ceiling or copy_step(job.moved, job.device), job.device)
+    reference_seconds = None
+    if reference is not None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        reference_seconds = timed(reference, "cpu")
+        torch.set_num_threads(threads)
+
+    def synchronised() -> None:
+        step()
+        if job.device == "cuda":
+            torch.cuda.synchronize()
+
+    rounds = max(3, min(50, int(_SECONDS / max(timed(step, job.device, 0), 1e-6))))
+    run: Callable[..., object] = benchmark.pedantic
+    run(synchronised, rounds=rounds, iterations=1, warmup_rounds=2)
+    seconds = benchmark.stats.stats.median  # type: ignore[union-attr]
+    benchmark.extra_info |= {
+        **asdict(job),
+        "seconds": seconds,
+        "ceiling_seconds": ceiling_seconds,
+        "reference_seconds": reference_seconds,
+        "surroundings": surroundings(torch.device(job.device)),
+    }
+    times = f", {reference_seconds / seconds:.1f} x the reference" if reference_seconds else ""
+    print(
+        f"\n{job.step}, {job.input}, {job.device}: {job.images / seconds:,.0f} images/s, "
+        f"{ceiling_seconds / seconds:.0%} of the ceiling ({job.ceiling_name}){times}"
+    )
