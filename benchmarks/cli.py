@@ -1,4 +1,4 @@
-"""The verbs: fetch, split, run, report, show, track, cells, export. What is computed is said in params.yaml alone."""
+"""The verbs: fetch, split, run, report, show, track, cells, export, pictures. params.yaml says what is computed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from cimbench.datasets.errors import InputError
 from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.split import make_split, save_split
 from cimbench.methods.optimisation import NonFiniteLossError
+
+PHOTOGRAPHS = "$CIMBENCH_SHARED/data/imagenet-samples-64.tar"
 
 
 def fetch(suite: Suite, _arguments: argparse.Namespace) -> str:
@@ -144,12 +146,26 @@ def export(suite: Suite, arguments: argparse.Namespace) -> str:
     return f"{arguments.file}: the parameters. There: cimbench --params {arguments.file} run ..."
 
 
+def pictures(_suite: Suite, arguments: argparse.Namespace) -> str:
+    """Draw what each compressor keeps of two photographs, and bytes against eta on many."""
+    from cimbench.benchmarks.report.compression import draw_bytes_against_eta, draw_compressors
+
+    with bar("drawing") as progress:
+        written = draw_compressors(progress)
+    archive = Path(os.path.expandvars(arguments.photographs))
+    if not archive.is_file():
+        return f"{', '.join(map(str, written))}: drawn. Bytes against eta: not, {archive} is absent (--photographs)"
+    with bar("measuring bytes") as progress:
+        written += draw_bytes_against_eta(archive, progress)
+    return f"{', '.join(map(str, written))}: drawn. Next: look at docs/compression.md"
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="cimbench", description=__doc__)
     top.add_argument("--params", type=Path, default=PARAMETERS_FILE, help="parameter file (default: params.yaml)")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="verb")
-    for verb in (fetch, split, run, report, show, track, cells, export):
+    for verb in (fetch, split, run, report, show, track, cells, export, pictures):
         sub = verbs.add_parser(verb.__name__, help=verb.__doc__, description=verb.__doc__)
         sub.set_defaults(action=verb)
         if verb is run:
@@ -158,6 +174,8 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--no-tracking", action="store_true", help="do not log to MLflow now")
         if verb in (run, split):
             sub.add_argument("--seed", type=int, required=verb is run, help="seed of class order and training")
+        if verb is pictures:
+            sub.add_argument("--photographs", default=PHOTOGRAPHS, help=f"tar of photographs (default: {PHOTOGRAPHS})")
         if verb is export:
             sub.add_argument("file", help="the JSON file to write")
     return top

@@ -96,8 +96,11 @@ class Suite:
         wanted = {(method, compressor) for method in self.matrix.methods for compressor in self.matrix.compressors}
         for method, compressor in sorted(named | wanted):
             find_cell(self, method, compressor, self.matrix.seeds[0])
-        for compressor in self.matrix.compressors:
-            check_held_out(self, compressor)
+        for compressor in sorted({compressor for _, compressor in named | wanted}):
+            check_artifacts(self, compressor)
+        if any(registry.load("method", registry.METHODS, name)[0].uses_memory for name in self.matrix.methods):
+            for compressor in self.matrix.compressors:
+                check_held_out(self, compressor)
 
     @property
     def results(self) -> Path:
@@ -207,6 +210,17 @@ def check_held_out(suite: Suite, compressor: str) -> None:
         raise InputError(
             f"compressor {compressor} chooses on held-out images, but protocol.validation_share is 0; set it, for "
             "instance to 0.1, or choose another compressor"
+        )
+
+
+def check_artifacts(suite: Suite, compressor: str) -> None:
+    """Raise InputError where new images would wear compressed versions only after the last epoch of every phase."""
+    _, parameters = find_cell(suite, suite.matrix.methods[0], compressor, 0).build_compressor_parameters()
+    artifacts, longest = getattr(parameters, "artifacts", None), max(suite.training.base_epochs, suite.training.epochs)
+    if artifacts is not None and artifacts.refresh_epochs >= longest:
+        raise InputError(
+            f"compressors.{compressor}.artifacts.refresh_epochs is {artifacts.refresh_epochs}, but no phase has more "
+            f"than {longest} epochs, so nothing would be worn; give less, or artifacts: null"
         )
 
 

@@ -33,8 +33,8 @@ def evaluate(
     images = test.resized(side)
     scores = method.scores(images)
     if len(memory):
-        exemplars = memory.store.images()
-        means = class_means(method.embed, exemplars.resized(side), exemplars.labels, sum(group_sizes), mirrored_means)
+        exemplars = memory.store.batch(torch.arange(len(memory)), side)
+        means = class_means(method.embed, exemplars, memory.store.labels, sum(group_sizes), mirrored_means)
         scores["nme"] = nearest_mean_scores(method.embed(images), means)
     groups = torch.repeat_interleave(torch.arange(len(group_sizes)), torch.tensor(group_sizes))[test.labels]
     results = {head: _counted(value.cpu(), test.labels, groups, len(group_sizes)) for head, value in scores.items()}

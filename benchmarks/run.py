@@ -27,10 +27,13 @@ from cimbench.datasets.split import load_split
 from cimbench.datasets.stream import ClassStream, Phase
 from cimbench.methods.budget import Budget, mean_plain_cost
 from cimbench.methods.compression.artifacts import Artifacts
+from cimbench.methods.compression.store import ExemplarStore
 from cimbench.methods.memory import ExemplarMemory
 from cimbench.methods.method import Method, Setup
 from cimbench.methods.optimisation import EpochReport, Task
 from cimbench.methods.pool import Pool
+
+_EMBEDDED_AT_ONCE = 1024
 
 
 class Listener(Protocol):
@@ -92,7 +95,6 @@ def run_cell(cell: Cell, listener: Listener) -> Record:
 def build(cell: Cell) -> Bench:
     """Load the data and the phases, construct method, compressor and memory."""
     suite = cell.suite
-    check_held_out(suite, cell.compressor)
     device = resolve_device(suite.device)
     store = ImageStore.load(suite.store)
     stream = ClassStream(store, load_split(suite.split_path(cell.seed), store, suite.protocol, cell.seed))
@@ -109,12 +111,15 @@ def build(cell: Cell) -> Bench:
         classes=len(store.class_names),
     )
 
-    def embed(images: ImageStore) -> torch.Tensor:
-        return method.embed(images.resized(suite.network.input_side))
+    def embed(exemplars: ExemplarStore) -> torch.Tensor:
+        chunks = torch.split(torch.arange(len(exemplars)), _EMBEDDED_AT_ONCE)
+        return torch.cat([method.embed(exemplars.batch(chunk, suite.network.input_side)) for chunk in chunks])
 
     compressor = compressor_class(compressor_parameters)
-    if compressor.needs_object_boxes and not len(store.boxes):
-        raise InputError(f"compressor {cell.compressor}: {suite.dataset.name} has no object boxes; choose another one")
+    if method.uses_memory:
+        check_held_out(suite, cell.compressor)
+        if compressor.needs_object_boxes and not len(store.boxes):
+            raise InputError(f"compressor {cell.compressor}: {suite.dataset.name} has no object boxes; choose another")
     memory = ExemplarMemory(budget, compressor, suite.memory.selection, embed, device)
     return Bench(cell=cell, stream=stream, method=method, memory=memory, device=device)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import tarfile
 import warnings
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from cimbench.datasets.errors import InputError
+from cimbench.datasets.image_store import ImageStore
 
 
 def decode_rgb(content: bytes, short_side: int | None = None) -> Tensor:
@@ -51,3 +54,14 @@ def decode_all(
         lines = "\n".join(bad)
         raise InputError(f"{origin}: {len(bad)} images cannot be decoded; replace them or fetch again:\n{lines}")
     return images
+
+
+def read_photographs(archive: Path) -> ImageStore:
+    """All pictures of a tar archive, read in memory; InputError where it is absent or damaged."""
+    try:
+        with tarfile.open(archive) as members:
+            files = [members.extractfile(member) for member in members if member.isfile()]
+            images = [decode_rgb(file.read()) for file in files if file is not None]
+    except (OSError, tarfile.TarError) as error:
+        raise InputError(f"{archive}: cannot be read ({error}); name a tar of photographs") from error
+    return ImageStore.from_images(images, [0] * len(images))

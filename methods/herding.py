@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cimbench.datasets.errors import InputError
+
 SELECTIONS = ("herding", "random")
 _TIE = 1e-12
 
@@ -29,23 +31,26 @@ def running_sum(costs: Tensor) -> float:
 
 
 def herding_order(features: Tensor, steps: int) -> Tensor:
-    """The first `steps` positions (steps,) in herding order, on the features' device; features (N, D), steps <= N.
+    """The first `steps` <= N positions (steps,) in herding order, on the device of the features (N, D); N > 0.
 
-    Each step takes the candidate r that brings the mean of the chosen closest to the mean of all. With target t and k
-    chosen of sum s, || t - (s + r) / (k + 1) || is least where ||r||^2 - 2 r . ((k + 1) t - s) is: one product with the
-    feature matrix, which is what bounds it. Candidates within 1e-12 of the best tie, and the first is taken.
+    Each step takes the candidate that brings the mean of the chosen closest to the mean of all. With c the difference
+    of a candidate from that mean and s the sum of the chosen ones' differences, || s + c || is least where
+    ||c||^2 + 2 c . s is: one product with the feature matrix, which is what bounds it. Of candidates within rounding of
+    the best the first is taken.
     """
     rows = normalised_features(features)
-    target, squares = rows.mean(0), rows.square().sum(1)
-    missing = target.clone()  # (k + 1) t - s
+    rows = rows - rows.mean(0)
+    squares = rows.square().sum(1)
+    tie = _TIE * squares.max()
+    chosen = rows.new_zeros(rows.shape[1])
     taken = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
     order = torch.empty(steps, dtype=torch.int64, device=rows.device)
     for k in range(steps):
-        distance = (squares - 2 * (rows @ missing)).masked_fill(taken, torch.inf)
-        best = (distance <= distance.min() + _TIE).to(torch.uint8).argmax().view(1)
+        distance = (squares + 2 * (rows @ chosen)).masked_fill(taken, torch.inf)
+        best = (distance <= distance.min() + tie).to(torch.uint8).argmax().view(1)
         order[k : k + 1] = best
         taken.index_fill_(0, best, True)
-        missing += target - rows.index_select(0, best)[0]
+        chosen += rows.index_select(0, best)[0]
     return order
 
 
@@ -54,10 +59,10 @@ def budgeted_herding(features: Tensor, costs: Tensor, budget: float) -> list[int
 
     features (N, D), costs (N,). The stop is kept even where a cheaper candidate would still fit, so that what is held
     is a prefix of one order whatever the budget (C14). A class smaller than its budget is taken whole (C13).
-    Raises ValueError for features that are not finite.
+    Raises InputError for features that are not finite.
     """
     if not bool(torch.isfinite(features).all()):
-        raise ValueError("features for herding are not finite; the network that gave them is broken")
+        raise InputError("features for herding are not finite: the network is broken; lower training.learning_rate")
     if len(features) == 0:
         return []
     steps = min(len(features), longest_prefix(costs.sort().values, budget) + 1)  # no order has more than the cheapest

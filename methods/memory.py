@@ -21,7 +21,7 @@ from cimbench.methods.compression.store import ExemplarStore
 from cimbench.methods.herding import longest_prefix, running_sum, select
 from cimbench.methods.networks.network import Network
 
-Embed = Callable[[ImageStore], Tensor]
+Embed = Callable[[ExemplarStore], Tensor]
 
 
 class BudgetExceededError(RuntimeError):
@@ -95,16 +95,18 @@ class ExemplarMemory:
         self.shrink(share)
         self.kept_whole = self.exhausted_classes = 0
         if held_out is not None:
-            self.compressor.tune(held_out, network, self.codec, random)
+            self.compressor.tune(held_out, network, self.codec)
+        kept = [self.store]
         for label in phase.new_labels:
             mine = phase.train.subset(torch.nonzero(phase.train.labels == label).flatten())
             candidates = self.candidates(mine, network, random)
             costs = self.costs(candidates)
-            chosen = select(self.selection, self.embed(candidates.images()), costs, share, random)
+            chosen = select(self.selection, self.embed(candidates), costs, share, random)
             room = share - running_sum(costs[chosen])
             self.exhausted_classes += len(chosen) == len(mine) and room >= float(costs.min())
-            self.store = self.store.with_more(candidates.subset(torch.tensor(chosen, dtype=torch.int64)))
+            kept.append(candidates.subset(torch.tensor(chosen, dtype=torch.int64)))
             self.names += [mine.names[i] for i in chosen]
+        self.store = ExemplarStore.joined(kept)
 
     def candidates(self, images: ImageStore, network: Network, random: torch.Generator) -> ExemplarStore:
         """Every image as the exemplar it would be, in order."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cimbench.datasets.decode import decode_rgb
+from cimbench.datasets.decode import read_photographs
 from cimbench.datasets.image_store import ImageStore
 
 RATIO, THRESHOLD, FEATURES, CELLS = 4.0, 0.6, 512, 7
@@ -69,7 +68,4 @@ def photographs() -> ImageStore:
     archive = Path(os.environ.get("CIMBENCH_SHARED", str(root / "../shared"))) / ARCHIVE
     if not archive.is_file():
         pytest.skip(f"{archive} is absent; set CIMBENCH_SHARED to the folder that holds data/")
-    with tarfile.open(archive) as members:
-        files = [members.extractfile(member) for member in members if member.isfile()]
-        images = [decode_rgb(file.read()) for file in files if file is not None]
-    return ImageStore.from_images(images, [0] * len(images))
+    return read_photographs(archive)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.image_store import ImageStore, groups_of_one_size
+from cimbench.methods.compression.acceleration import has_kernels
 from cimbench.methods.compression.boxes import Boxes, activation_boxes, class_activation_maps, whole_image_boxes
 from cimbench.methods.networks.network import Network, in_eval
 
@@ -14,20 +15,13 @@ _BATCH = 256
 
 
 def activation_maps(images: ImageStore, network: Network) -> Tensor:
-    """A = w_y . F(x) for every image, (N, h, w) on the network's device; the forward sees it squashed.
-
-    Raises InputError where a map is not finite.
-    """
-    seen = images.resized(network.input_side)
+    """A = w_y . F(x) for every image, (N, h, w) on the network's device; the forward sees it squashed."""
     cams = []
-    for start in range(0, len(images), _BATCH):
-        part = slice(start, start + _BATCH)
-        rows = network.class_rows(images.labels[part].to(network.device)).detach()
-        cams.append(class_activation_maps(in_eval(network, seen[part], "maps"), rows))
-    cam = torch.cat(cams) if cams else torch.empty(0, 1, 1, device=network.device)
-    if not bool(torch.isfinite(cam).all()):
-        raise InputError("class activation maps are not finite: the network is broken; lower training.learning_rate")
-    return cam
+    for indices in torch.split(torch.arange(len(images)), _BATCH):
+        part = images.subset(indices)
+        rows = network.class_rows(part.labels.to(network.device)).detach()
+        cams.append(class_activation_maps(in_eval(network, part.resized(network.input_side), "maps"), rows))
+    return torch.cat(cams)
 
 
 def boxes_above(cam: Tensor, images: ImageStore, threshold: float) -> Boxes:
@@ -42,15 +36,25 @@ def boxes_above(cam: Tensor, images: ImageStore, threshold: float) -> Boxes:
 
 
 def boxes_of_maps(cam: Tensor, sizes: Tensor, threshold: float) -> Boxes:
-    """`boxes.activation_boxes` of maps (B, h, w), by the GPU kernel for images of one size where Triton is there."""
-    if cam.is_cuda and len(cam) and bool((sizes == sizes[0]).all()):
-        try:
-            from cimbench.methods.compression import kernels
-        except ImportError:  # no Triton on this platform
-            return activation_boxes(cam, sizes, threshold)
-        height, width = sizes[0].tolist()
-        return kernels.activation_boxes(cam, height, width, threshold)
-    return activation_boxes(cam, sizes, threshold)
+    """`boxes.activation_boxes` of maps (B, h, w), on a GPU by its kernel, one launch a size.
+
+    Raises InputError for maps that are not finite and for a threshold under which everything or nothing is.
+    """
+    if not 0 <= threshold < 1:
+        raise InputError(f"threshold is {threshold}; give 0 or more, less than 1")
+    if not bool(torch.isfinite(cam).all()):
+        raise InputError("class activation maps are not finite: the network is broken; lower training.learning_rate")
+    if not has_kernels(cam.device):
+        return activation_boxes(cam, sizes, threshold)
+    from cimbench.methods.compression import kernels
+
+    xyxy = torch.empty(len(cam), 4, dtype=torch.int64, device=cam.device)
+    constant = torch.empty(len(cam), dtype=torch.bool, device=cam.device)
+    for group in groups_of_one_size(sizes):
+        height, width = sizes[group[0]].tolist()
+        there = group.to(cam.device)
+        xyxy[there], constant[there] = kernels.activation_boxes(cam[there], height, width, threshold)
+    return Boxes(xyxy, constant)
 
 
 def box_extents(images: ImageStore, network: Network, threshold: float, area: float | None) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,8 @@ from cimbench.methods.compression.compress import compressed
 from cimbench.methods.compression.compressor import Compressor
 from cimbench.methods.networks.network import Network
 
+_CHUNK = 1024
+
 
 @dataclass
 class Artifacts:
@@ -39,8 +41,12 @@ class Artifacts:
         assert self.compressor.artifacts is not None
         if epoch == 0 or epoch % self.compressor.artifacts.refresh_epochs:
             return
-        exemplars = compressed(self.images, self.compressor, network, self.codec, self.random).exemplars
-        self.worn = exemplars.batch(torch.arange(len(exemplars)), network.input_side)
+        parts = []
+        for indices in torch.split(torch.arange(len(self.images)), _CHUNK):  # never all of them at full resolution
+            part = self.images.subset(indices)
+            exemplars = compressed(part, self.compressor, network, self.codec, self.random).exemplars
+            parts.append(exemplars.batch(torch.arange(len(exemplars)), network.input_side))
+        self.worn = torch.cat(parts)
         self.refreshes += 1
 
     def dressed(self, images: Tensor, indices: Tensor, random: torch.Generator) -> Tensor:

@@ -64,9 +64,7 @@ class Compressor(ABC):
     def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:
         """Boxes for images, of one size or of many, whose classes `network` is learning or has learnt."""
 
-    def tune(  # noqa: B027
-        self, held_out: ImageStore, network: Network, codec: Codec, random: torch.Generator
-    ) -> None:
+    def tune(self, held_out: ImageStore, network: Network, codec: Codec) -> None:  # noqa: B027
         """Choose what is chosen per phase, on images of its classes that the network has not learnt from."""
 
     def report(self) -> dict[str, float]:

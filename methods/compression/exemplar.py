@@ -109,7 +109,7 @@ def headers_for(sizes: Tensor, boxes: Tensor, labels: Tensor, form: Format) -> H
 
 
 def _shrunk(sides: Tensor, ratio: float) -> Tensor:
-    """`resampling.small_side` of many."""
+    """Pixels of downsampled sides: int(side / sqrt(ratio)), at least one (SPEC 2)."""
     small: Tensor = (sides.double() / ratio**0.5).long().clamp(min=1)
     return small
 

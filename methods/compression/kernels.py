@@ -126,10 +126,10 @@ def _first_and_last(  # type: ignore[no-untyped-def]
             across = tl.load(other_low + at)
             share = tl.load(other_weight + at)
             beyond = tl.minimum(across + 1, other_cells - 1)
-            a = (tl.load(cam + here * stride + across * other_stride) - lowest) / span
-            b = (tl.load(cam + here * stride + beyond * other_stride) - lowest) / span
-            c = (tl.load(cam + after * stride + across * other_stride) - lowest) / span
-            d = (tl.load(cam + after * stride + beyond * other_stride) - lowest) / span
+            a = tl.div_rn(tl.load(cam + here * stride + across * other_stride) - lowest, span)
+            b = tl.div_rn(tl.load(cam + here * stride + beyond * other_stride) - lowest, span)
+            c = tl.div_rn(tl.load(cam + after * stride + across * other_stride) - lowest, span)
+            d = tl.div_rn(tl.load(cam + after * stride + beyond * other_stride) - lowest, span)
             value = (1 - part) * ((1 - share) * a + share * b) + part * ((1 - share) * c + share * d)
             found = found | (value > threshold).to(tl.int32)
         hit = (found > 0) & valid
@@ -227,6 +227,6 @@ def activation_boxes(cam: Tensor, height: int, width: int, threshold: float) -> 
         kernel[(len(cam),)](
             cam.float().contiguous(), boxes, constant, threshold, rows, columns, height, width,
             *row_taps, len(row_taps[2]), *column_taps, len(column_taps[2]),
-            block_cells=triton.next_power_of_2(rows * columns), block=_PIXELS,
+            block_cells=triton.next_power_of_2(rows * columns), block=_PIXELS, enable_fp_fusion=False,
         )  # fmt: skip
     return Boxes(boxes, constant.bool())

@@ -20,10 +20,12 @@ from torch import Tensor
 
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.image_store import ImageStore
+from cimbench.methods.compression.acceleration import has_kernels
 from cimbench.methods.compression.exemplar import FIELDS, HEADER_BYTES, LONGEST_SIDE, Format, Headers, headers_for
 from cimbench.methods.compression.resampling import enlarge_into, shrink_into
 
 Bytes = NDArray[np.uint8]
+_NUMBERS = 2**32  # that a header's longer fields tell apart
 
 
 class Packed(NamedTuple):
@@ -44,7 +46,7 @@ def pack(images: Tensor, boxes: Tensor, labels: Tensor, form: Format) -> Packed:
     sizes = torch.tensor(images.shape[-2:], device=images.device).expand(len(images), 2)
     _check(sizes, boxes, labels)
     headers = headers_for(sizes, boxes, labels, form)
-    if form.codec.is_raw and _on_kernels(images.device, form):
+    if _on_kernels(images.device, form):
         return _packed_on_kernels([(torch.arange(len(images), device=images.device), images)], headers)
     return _packed_on_host(list(images.cpu().numpy()), headers, form, images.device)
 
@@ -53,7 +55,7 @@ def pack_store(images: ImageStore, boxes: Tensor, form: Format, device: torch.de
     """As `pack`, for images of any sizes: their exemplars in the store's order, on `device`; nothing is padded."""
     _check(images.sizes, boxes, images.labels)
     headers = headers_for(images.sizes, boxes, images.labels, form)
-    if form.codec.is_raw and _on_kernels(device, form):
+    if _on_kernels(device, form):
         groups = ((group.to(device), images.stacked(group).to(device)) for group in images.same_size_groups())
         return _packed_on_kernels(groups, Headers(headers.table.to(device)))
     return _packed_on_host([images.image(i).numpy() for i in range(len(images))], headers, form, device)
@@ -64,12 +66,21 @@ def unpack(buffer: Tensor, starts: Tensor, headers: Headers, form: Format) -> Te
 
     starts: (B,) where each exemplar begins in `buffer`. The small image is enlarged, the crop pasted at its place.
     """
-    sizes = headers.sizes[:1].flatten().tolist()
-    if form.codec.is_raw and _on_kernels(buffer.device, form):
+    if len(headers) == 0:
+        return torch.empty(0, 3, 0, 0, dtype=torch.uint8, device=buffer.device)
+    if not bool((headers.sizes == headers.sizes[0]).all()):
+        sizes = torch.unique(headers.sizes, dim=0).tolist()
+        raise InputError(f"exemplars of sizes {sizes}: decode those of one size at a time")
+    height, width = headers.sizes[0].tolist()
+    if _on_kernels(buffer.device, form):
         from cimbench.methods.compression import kernels
 
-        return kernels.unpack(buffer, starts, headers, *sizes)
-    source, targets = buffer.cpu().numpy(), np.empty((len(headers), 3, *sizes), dtype=np.uint8)
+        return kernels.unpack(buffer, starts, headers, height, width)
+    if buffer.device.type != "cpu":  # bring these exemplars here, not the whole memory
+        ends = (starts.cpu() + headers.lengths.cpu()).tolist()
+        buffer = torch.cat([buffer[start:end] for start, end in zip(starts.tolist(), ends, strict=True)])
+        starts = headers.starts[:-1]
+    source, targets = buffer.cpu().numpy(), np.empty((len(headers), 3, height, width), dtype=np.uint8)
     begins, table = starts.tolist(), headers.table.tolist()
     _each(lambda i: _read(source, begins[i], _named(table[i]), form, targets[i]), len(begins), form)
     return torch.from_numpy(targets).to(buffer.device)
@@ -82,14 +93,8 @@ def reconstructed(images: Tensor, boxes: Tensor, form: Format) -> Tensor:
 
 
 def _on_kernels(device: torch.device, form: Format) -> bool:
-    """Whether the GPU kernels do this: nearest neighbours, the box's pixels as they are, and Triton there."""
-    if device.type != "cuda" or form.resampling != "nearest" or form.inner_ratio != 1:
-        return False
-    try:
-        import triton  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    """Whether the kernels do this: nearest neighbours, the box's pixels as they are."""
+    return has_kernels(device) and form.codec.is_raw and form.resampling == "nearest" and form.inner_ratio == 1
 
 
 def _check(sizes: Tensor, boxes: Tensor, labels: Tensor) -> None:
@@ -101,6 +106,10 @@ def _check(sizes: Tensor, boxes: Tensor, labels: Tensor) -> None:
     height, width = sizes.unbind(1)
     if count and int(sizes.max()) > LONGEST_SIDE:
         raise InputError(f"an image has a side of {int(sizes.max())} pixels: at most {LONGEST_SIDE}; reduce it first")
+    if count and 3 * int((height * width).max()) >= _NUMBERS:
+        raise InputError(f"an image has {int((height * width).max())} pixels: too many for a header; reduce it first")
+    if count and not 0 <= int(labels.min()) <= int(labels.max()) < _NUMBERS:
+        raise InputError(f"labels are {int(labels.min())} to {int(labels.max())}; give 0 to {_NUMBERS - 1}")
     x0, y0, x1, y1 = boxes.unbind(1)
     good = (x0 >= 0) & (x0 <= x1) & (x1 <= width) & (y0 >= 0) & (y0 <= y1) & (y1 <= height)
     if not bool(good.all()):

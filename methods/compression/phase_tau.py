@@ -61,7 +61,7 @@ class PhaseTau(Compressor):
         """Around normalised activation > the tau chosen last."""
         return boxes_above(activation_maps(images, network), images, self.threshold)
 
-    def tune(self, held_out: ImageStore, network: Network, codec: Codec, random: torch.Generator) -> None:  # noqa: ARG002
+    def tune(self, held_out: ImageStore, network: Network, codec: Codec) -> None:
         """Choose tau; InputError where nothing is held out."""
         if len(held_out) == 0:
             raise InputError(

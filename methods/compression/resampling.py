@@ -33,11 +33,6 @@ def nearest_index(source: int, target: int) -> NDArray[np.intp]:
     return index
 
 
-def small_side(side: int, ratio: float) -> int:
-    """Pixels of a downsampled side: int(side / sqrt(ratio)), at least one (SPEC 2)."""
-    return max(1, int(side / ratio**0.5))
-
-
 def shrink_into(source: Pixels, target: Pixels, resampling: str) -> None:
     """Write the (3, H, W) `source` at the size of the (3, h, w) `target`, no larger; equal sizes are copied."""
     if source.shape == target.shape:

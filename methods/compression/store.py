@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -83,10 +84,12 @@ class ExemplarStore:
         parts = [self.buffer[:0], *(self.content(i) for i in indices.tolist())]
         return ExemplarStore(torch.cat(parts), self.lengths[indices], self.format)
 
-    def with_more(self, other: ExemplarStore) -> ExemplarStore:
-        """These exemplars and the other's after them."""
-        buffer = torch.cat([self.buffer, other.buffer.to(self.buffer.device)])
-        return ExemplarStore(buffer, torch.cat([self.lengths, other.lengths]), self.format)
+    @classmethod
+    def joined(cls, stores: Sequence[ExemplarStore]) -> ExemplarStore:
+        """The exemplars of several stores of one format, one after another, on the first one's device."""
+        first = stores[0]
+        buffer = torch.cat([store.buffer.to(first.buffer.device) for store in stores])
+        return cls(buffer, torch.cat([store.lengths for store in stores]), first.format)
 
     def decoded(self, indices: Tensor) -> Tensor:
         """Reconstructions (B, 3, H, W) uint8 of exemplars of one image size, on the buffer's device."""
@@ -126,12 +129,11 @@ class ExemplarStore:
     def load(cls, path: Path) -> ExemplarStore:
         """Read a saved store; InputError for a damaged or altered file."""
         arrays, description = load_arrays(path)
-        form = description["format"]
-        store = cls(
-            torch.from_numpy(arrays["buffer"]),
-            torch.from_numpy(arrays["lengths"]),
-            Format(**{**form, "codec": Codec(**form["codec"])}),
-        )
+        form = description.get("format")
+        if form is None or not {"buffer", "lengths"} <= arrays.keys():
+            raise InputError(f"{path}: holds no exemplars; name a file that ExemplarStore.save wrote")
+        buffer, lengths = (torch.from_numpy(arrays[name]) for name in ("buffer", "lengths"))
+        store = cls(buffer, lengths, Format(**{**form, "codec": Codec(**form["codec"])}))
         if store.digest != description["digest"]:
             raise InputError(f"{path}: content does not match its digest; it was altered: make it again")
         return store

@@ -64,6 +64,12 @@ CASES = [
         r"object_box.resampling is 'cubic'; .*known: area_bilinear, nearest",
     ),
     ("compressors.full.artifacts", {"step": 0}, r"artifacts.step is 0.0; give more than 0"),
+    ("compressors.none", {"ratio": 2}, r"compressors.none.ratio is not a parameter"),
+    (
+        "compressors.class_activation.artifacts",
+        {},
+        r"artifacts.refresh_epochs is 40, but no phase has more than 4 epochs",
+    ),
     ("matrix.compressors", ["phase_tau"], r"phase_tau chooses on held-out images, but protocol.validation_share is 0"),
     ("memory.selection", "herdin", r"did you mean 'herding'"),
     ("protocol.name", "b50", r"protocol.name is 'b50'"),

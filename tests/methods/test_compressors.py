@@ -167,15 +167,15 @@ def test_phase_tau_takes_the_highest_threshold_that_is_recognised_best() -> None
     held_out = ImageStore.from_images([image, image], [0, 0])
     compressor = made("phase_tau", ratio=256.0, thresholds=(0.3, 0.6, 0.9))
     assert compressor.report() == {"threshold": 0.6}
-    compressor.tune(held_out, Spotter(), RAW, torch.Generator())
+    compressor.tune(held_out, Spotter(), RAW)
     assert compressor.report() == {"threshold": 0.6}  # 0.9 keeps one pixel of twelve, 0.3 the same box as 0.6
     again = made("phase_tau", ratio=256.0, thresholds=(0.3, 0.6, 0.9))
-    again.tune(held_out.subset(torch.tensor([0])), BrightSpots(), RAW, torch.Generator())
+    again.tune(held_out.subset(torch.tensor([0])), BrightSpots(), RAW)
     assert again.report() == {"threshold": 0.9}  # equally well recognised at each: what stores least
     again.load_state_dict({name: value.clone() for name, value in compressor.state_dict().items()})
     assert again.report() == {"threshold": 0.6}
     with pytest.raises(InputError, match=r"set protocol\.validation_share"):
-        compressor.tune(held_out.subset(torch.tensor([], dtype=torch.int64)), Spotter(), RAW, torch.Generator())
+        compressor.tune(held_out.subset(torch.tensor([], dtype=torch.int64)), Spotter(), RAW)
 
 
 def test_maps_that_are_not_finite_are_refused() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from cimbench.benchmarks.config import Suite, find_cell
 from cimbench.benchmarks.record import Record
-from cimbench.benchmarks.registry import COMPRESSORS, METHODS, SOURCES
+from cimbench.benchmarks.registry import COMPRESSORS, METHODS, SOURCES, load
 from cimbench.benchmarks.run import Bench, build, remember, run_cell, task
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.fetch import no_progress
@@ -22,6 +22,7 @@ from tests.conftest import coloured_store, tiny_suite
 from tests.datasets.archives import food101_archive, tiny_imagenet_archive
 
 SEED = 3
+WITH_MEMORY = {entry for name, entry in METHODS.items() if load("method", METHODS, name)[0].uses_memory}
 HELD_OUT = {"protocol": {"validation_share": 0.25}}
 
 
@@ -68,8 +69,8 @@ def test_every_combination_keeps_its_promises(workspace: Path, method: str, comp
     store = source_store(source, workspace)
     place(suite, store)
     cell = find_cell(suite, method, compressor, SEED)
-    if compressor == "object_box" and not len(store.boxes):
-        with pytest.raises(InputError, match="coloured has no object boxes; choose another one"):
+    if compressor == "object_box" and METHODS[method] in WITH_MEMORY and not len(store.boxes):
+        with pytest.raises(InputError, match="coloured has no object boxes; choose another"):
             run_cell(cell, Silent())
         return
     record = run_cell(cell, Silent())
@@ -164,6 +165,51 @@ def test_replayed_images_are_what_the_memory_holds() -> None:
     originals = first.train.subset(torch.tensor([first.train.names.index(name) for name in bench.memory.names]))
     assert originals.digest != held.digest
     assert not torch.equal(originals.resized(16), held.resized(16))
+
+
+@pytest.mark.usefixtures("workspace")
+def test_new_images_wear_their_compressed_version_while_they_are_learnt() -> None:
+    """Refreshed after each epoch and worn always: the second epoch sees nothing else."""
+    sections = {"compressors": {"full": {"ratio": 16.0, "artifacts": {"step": 1.0, "refresh_epochs": 1}}}}
+    suite = tiny_suite(training={"base_epochs": 2, "epochs": 2}, **sections)
+    place(suite, coloured_store())
+    bench = build(find_cell(suite, "replay", "full", SEED))
+    phase = bench.stream.phase(0)
+    given = task(bench, phase, [], Silent())
+    order, random = torch.arange(len(phase.train)), torch.Generator()
+    plain = phase.train.resized(16)
+    assert torch.equal(given.pool.batch(order, random)[0], plain)
+    bench.method.learn(given)
+    exemplars = bench.memory.candidates(phase.train, bench.method.network, random)
+    worn = exemplars.images().resized(16)
+    assert not torch.equal(worn, plain)
+    assert torch.equal(given.pool.batch(order, random)[0], worn)
+    replayed = bench.memory
+    remember(bench, phase)
+    later = task(bench, bench.stream.phase(1), [], Silent())
+    mixed = later.pool.batch(torch.arange(len(later.pool)), random)[0]
+    new = len(bench.stream.phase(1).train)
+    assert torch.equal(mixed[new:], replayed.store.images().resized(16))  # exemplars wear nothing over what they are
+
+
+@pytest.mark.usefixtures("workspace")
+def test_a_threshold_chosen_per_phase_is_recorded_and_resumed() -> None:
+    """Its choice comes from the phase's held-out images, reaches the record, and is part of the memory's state."""
+    thresholds = [0.05, 0.5, 0.95]
+    sections = {"compressors": {"phase_tau": {"ratio": 64.0, "thresholds": thresholds}}, **HELD_OUT}
+    suite = tiny_suite(training={"base_epochs": 6, "epochs": 6}, **sections)
+    place(suite, coloured_store(train=16))
+    bench = build(find_cell(suite, "replay", "phase_tau", SEED))
+    bench.method.learn(task(bench, bench.stream.phase(0), [], Silent()))
+    remember(bench, bench.stream.phase(0))
+    chosen = bench.memory.audit(2).chosen
+    by_hand = load("compressor", COMPRESSORS, "phase_tau")[0](bench.memory.compressor.parameters)  # type: ignore[attr-defined]
+    by_hand.tune(bench.stream.validation(0), bench.method.network, bench.memory.codec)
+    assert chosen == by_hand.report()
+    assert chosen != {"threshold": 0.5}, "the middle is what it starts from"
+    fresh = build(find_cell(suite, "replay", "phase_tau", SEED))
+    fresh.memory.load_state_dict({name: value.clone() for name, value in bench.memory.state_dict().items()})
+    assert fresh.memory.compressor.report() == chosen
 
 
 @pytest.mark.usefixtures("workspace")

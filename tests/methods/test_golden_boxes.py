@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from cimbench.datasets.errors import InputError
 from cimbench.methods.compression.activation import boxes_of_maps
 from cimbench.methods.compression.boxes import class_activation_maps, interpolation_matrix, normalised_maps
 from tests.conftest import DEVICES
@@ -82,3 +83,17 @@ def test_boxes_without_a_mask_are_the_masks_boxes(sizes: list[tuple[int, int]], 
             for cam, size, box, whole in zip(cams, each, found.xyxy.tolist(), found.kept_whole.tolist(), strict=True):
                 assert whole == (cells == (1, 1))
                 assert box == ([0, 0, size[1], size[0]] if whole else slow_box(cam, *size, threshold))
+
+
+@pytest.mark.parametrize("threshold", [1.0, -0.2, float("nan")])
+def test_thresholds_that_box_nothing_or_all_are_refused(threshold: float) -> None:
+    with pytest.raises(InputError, match=r"threshold is .*; give 0 or more, less than 1"):
+        boxes_of_maps(torch.rand(2, 7, 7), torch.tensor([[8, 8], [8, 8]]), threshold)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_maps_that_are_not_finite_are_no_constant_maps(value: float) -> None:
+    cam = torch.rand(2, 7, 7)
+    cam[1, 3, 3] = value
+    with pytest.raises(InputError, match="class activation maps are not finite"):
+        boxes_of_maps(cam, torch.tensor([[8, 8], [8, 8]]), 0.5)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cimbench.datasets.errors import InputError
 from cimbench.methods.herding import budgeted_herding, herding_order, longest_prefix, normalised_features, select
 from tests.conftest import DEVICES
 
@@ -72,7 +73,7 @@ def test_a_class_smaller_than_its_share_is_kept_whole() -> None:
 
 def test_no_candidates_and_broken_features() -> None:
     assert budgeted_herding(torch.empty(0, 3), torch.empty(0), 3) == []
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(InputError, match="not finite"):
         budgeted_herding(torch.tensor([[1.0, float("nan")]]), torch.ones(1), 3)
 
 
@@ -93,6 +94,13 @@ def test_herding_is_the_greedy_of_the_paper(device: str) -> None:
     """A class of ImageNet's size, to its last image: 1300 x 512."""
     features = torch.randn(1300, 512, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     assert herding_order(features.to(device), 1300).tolist() == greedy(features.numpy(), 1300)
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1e-5, 1e-7])
+def test_features_that_hardly_differ_are_told_apart(spread: float) -> None:
+    random = torch.Generator().manual_seed(4)
+    features = torch.ones(1, 64).double() + spread * torch.randn(100, 64, generator=random).double()
+    assert herding_order(features, 20).tolist() == greedy(features.numpy(), 20)
 
 
 def test_of_equal_candidates_the_first_is_taken() -> None:

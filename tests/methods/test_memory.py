@@ -64,8 +64,8 @@ def ragged_store() -> ImageStore:
     )
 
 
-def mean_colour(images: ImageStore) -> torch.Tensor:
-    return images.resized(16).float().mean((2, 3))
+def mean_colour(exemplars: ExemplarStore) -> torch.Tensor:
+    return exemplars.batch(torch.arange(len(exemplars)), 16).float().mean((2, 3))
 
 
 def memory_after(
@@ -171,7 +171,7 @@ def test_replay_is_what_was_shown_to_herding_and_comes_from_the_buffer_alone() -
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_audit_raises_over_budget(unit: str) -> None:
     memory, _ = memory_after(4, unit, 2.0, NoCompression(NoneParameters()))
-    memory.store = memory.store.with_more(memory.store.subset(torch.tensor([0])))
+    memory.store = ExemplarStore.joined([memory.store, memory.store.subset(torch.tensor([0]))])
     with pytest.raises(BudgetExceededError, match="its share is"):
         memory.audit(4)
 
@@ -188,6 +188,26 @@ def test_the_audit_raises_for_bytes_without_a_header() -> None:
 def test_budgets_below_one_exemplar_are_refused(value: float) -> None:
     with pytest.raises(InputError, match=r"budget.exemplars_per_class is .* give 1 or more"):
         BudgetParameters(unit="raw_bytes", exemplars_per_class=value)
+
+
+class EveryThirdUnguided(DiagonalBoxes):
+    """Knows where to look on all but each class's every third image."""
+
+    def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:
+        found = super().boxes(images, network, random)
+        return Boxes(found.xyxy, torch.arange(len(images)) % 3 == 0)
+
+    def report(self) -> dict[str, float]:
+        return {"third": 3.0}
+
+
+def test_images_without_guidance_are_counted_phase_by_phase() -> None:
+    memory, stream = memory_after(0, "raw_bytes", 2.0, EveryThirdUnguided())
+    for index in range(4):
+        memory.remember(stream.phase(index), network(), torch.Generator())
+        account = memory.audit(index + 1)
+        assert account.kept_whole == 4  # of the phase's 12 images
+        assert account.chosen == {"third": 3.0}
 
 
 def test_unknown_units_get_a_suggestion() -> None:

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.nn import functional
 
 from cimbench.datasets.decode import decode_rgb
 from cimbench.datasets.errors import InputError
@@ -19,7 +20,6 @@ from cimbench.methods.compression.boxes import area_shares, whole_image_boxes
 from cimbench.methods.compression.codecs import Codec
 from cimbench.methods.compression.exemplar import HEADER_BYTES, Format, costs_in_paper_units, headers_for
 from cimbench.methods.compression.packing import pack, reconstructed
-from cimbench.methods.compression.resampling import small_side
 from cimbench.methods.compression.store import ExemplarStore
 from tests.conftest import textured_images
 
@@ -40,6 +40,11 @@ def cases(draw: st.DrawFn) -> tuple[tuple[int, int], list[int]]:
         [0, y0, x1, y1], [x0, 0, x1, y1], [x0, y0, width, y1], [x0, y0, x1, height],
     ]  # fmt: skip
     return (height, width), draw(st.sampled_from(kinds))
+
+
+def small_side(side: int, ratio: float) -> int:
+    """SPEC 2: int(side / sqrt(eta)); at least one pixel."""
+    return max(1, int(side / ratio**0.5))
 
 
 def by_pillow(image: torch.Tensor, box: list[int], ratio: float, inner_ratio: float = 1.0) -> torch.Tensor:
@@ -205,6 +210,8 @@ BAD = [
     ),
     ({"boxes": torch.zeros(2, 4)}, r"boxes are torch.float32 \(2, 4\); give \(2, 4\) whole numbers"),
     ({"boxes": torch.zeros(1, 4, dtype=torch.int64)}, r"boxes are torch.int64 \(1, 4\); give \(2, 4\)"),
+    ({"labels": torch.tensor([0, -1])}, r"labels are -1 to 0; give 0 to 4294967295"),
+    ({"labels": torch.tensor([0, 2**32])}, r"labels are 0 to 4294967296; give 0 to 4294967295"),
     ({"labels": torch.zeros(2)}, r"labels are torch.float32 \(2,\); give \(2,\) whole numbers"),
 ]
 
@@ -213,6 +220,15 @@ BAD = [
 def test_wrong_input_is_named(changes: dict[str, torch.Tensor], message: str) -> None:
     with pytest.raises(InputError, match=message):
         pack(**{**GOOD, **changes}, form=Format(ratio=4.0))
+
+
+def test_a_compressed_inside_is_resampled_as_the_rest_is() -> None:
+    image = textured_images(1, 40, 40, 0)
+    form = Format(ratio=4.0, inner_ratio=4.0, resampling="area_bilinear")
+    shown = reconstructed(image, torch.tensor([[4, 8, 24, 28]]), form)[0, :, 8:28, 4:24].float()
+    small = functional.interpolate(image[:, :, 8:28, 4:24].float(), size=(10, 10), mode="area").round()
+    expected = functional.interpolate(small, size=(20, 20), mode="bilinear", align_corners=False)[0]
+    assert float((shown - expected).abs().max()) <= 0.5
 
 
 def test_a_codec_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def store(form: Format = FORMS[0]) -> ExemplarStore:
     two = pack(
         textured_images(2, 12, 12, 1), torch.tensor([[0, 0, 5, 12], [11, 11, 12, 12]]), torch.tensor([3, 0]), form
     )
-    return ExemplarStore.from_packed(one, form).with_more(ExemplarStore.from_packed(two, form))
+    return ExemplarStore.joined([ExemplarStore.from_packed(batch, form) for batch in (one, two)])
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.codec.name)
@@ -74,7 +74,7 @@ def test_subsets_keep_bytes_and_order() -> None:
     for index, origin in enumerate([4, 0, 2]):
         assert torch.equal(part.content(index), held.content(origin))
         assert torch.equal(part.images().image(index), held.images().image(origin))
-    both = part.with_more(held.subset(torch.tensor([1])))
+    both = ExemplarStore.joined([part, held.subset(torch.tensor([1]))])
     assert both.labels.tolist() == [0, 0, 2, 1]
     assert len(both.buffer) == int(both.lengths.sum())
 
@@ -86,6 +86,18 @@ def test_batches_are_squashed_to_one_side() -> None:
     assert torch.equal(batch[0], held.images().image(3))
     assert torch.equal(batch[2], held.images().image(4))
     assert torch.equal(batch[1], held.images().resized(12)[0])
+
+
+def test_exemplars_of_several_sizes_are_not_decoded_as_one_batch() -> None:
+    with pytest.raises(InputError, match=r"sizes \[\[12, 12\], \[20, 30\]\]: decode those of one size at a time"):
+        store().decoded(torch.tensor([0, 4]))
+    assert store().decoded(torch.tensor([], dtype=torch.int64)).shape == (0, 3, 0, 0)
+
+
+def test_another_file_is_no_store(tmp_path: Path) -> None:
+    store().images().save(tmp_path / "images.npz")
+    with pytest.raises(InputError, match=r"images.npz: holds no exemplars; name a file that ExemplarStore.save wrote"):
+        ExemplarStore.load(tmp_path / "images.npz")
 
 
 def test_an_empty_store() -> None:
