@@ -59,9 +59,9 @@ def decode_all(
 def read_photographs(archive: Path) -> ImageStore:
     """All pictures of a tar archive, read in memory; InputError where it is absent or damaged."""
     try:
-        with tarfile.open(archive) as members:
+        with tarfile.open(archive, mode="r:") as members:
             files = [members.extractfile(member) for member in members if member.isfile()]
             images = [decode_rgb(file.read()) for file in files if file is not None]
     except (OSError, tarfile.TarError) as error:
-        raise InputError(f"{archive}: cannot be read ({error}); name a tar of photographs") from error
+        raise InputError(f"{archive}: cannot be read ({error}); name an uncompressed tar of photographs") from error
     return ImageStore.from_images(images, [0] * len(images))

@@ -127,3 +127,10 @@ def tiny_suite(**sections: Any) -> Suite:
 def replaced(suite: Suite, **changes: Any) -> Suite:
     """The suite with some fields changed."""
     return dataclasses.replace(suite, **changes)
+
+
+def table_rows(text: str) -> list[dict[str, str]]:
+    """Rows of the first Markdown table, by column."""
+    lines = [line.strip().strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    names = [name.strip() for name in lines[0]]
+    return [dict(zip(names, (cell.strip() for cell in line), strict=True)) for line in lines[2:]]

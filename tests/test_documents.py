@@ -18,7 +18,7 @@ from cimbench.benchmarks.config import find_cell
 from cimbench.benchmarks.run import run_cell
 from cimbench.datasets.fetch import no_progress
 from tests.benchmarks.workplace import furnish
-from tests.conftest import ROOT, tiny_suite
+from tests.conftest import ROOT, table_rows, tiny_suite
 from tests.methods.test_contract import Silent
 
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
@@ -66,13 +66,6 @@ def test_the_steps_for_a_data_set(examples: dict[str, str], tmp_path: Path, monk
     assert torch.equal(store.image(3)[1], torch.full((16, 16), 103, dtype=torch.uint8))
 
 
-def table_rows(text: str) -> list[dict[str, str]]:
-    """Rows of the first Markdown table, by column."""
-    lines = [line.strip().strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
-    names = [name.strip() for name in lines[0]]
-    return [dict(zip(names, (cell.strip() for cell in line), strict=True)) for line in lines[2:]]
-
-
 def committed(name: str) -> str:
     """A file as it is in git: `make repro` writes the working copy anew, with another machine's numbers."""
     shown = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True, text=True)
@@ -104,13 +97,42 @@ def test_the_bounds_in_contributing_are_the_measured_ones() -> None:
         assert f"{method.capitalize()} {rows[method]['last accuracy (%)']} %" in CONTRIBUTING
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/compression.md"])
 def test_named_files_exist(document: str) -> None:
     text = (ROOT / document).read_text()
     for path in re.findall(r"`((?:benchmarks|methods|datasets|conf|tests)/[\w/.-]+)`", text):
         assert (ROOT / path).exists(), path
     for path in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-        assert (ROOT / path).exists(), path
+        assert ((ROOT / document).parent / path).exists(), path
+
+
+COMPRESSION = (ROOT / "docs/compression.md").read_text()
+
+
+def test_every_compressor_has_its_picture_and_section() -> None:
+    for name in registry.COMPRESSORS:
+        assert f"### {name}\n" in COMPRESSION
+        assert f"![{name}](../results/compression/{name}.jpg)" in COMPRESSION
+        assert (ROOT / f"results/compression/{name}.jpg").read_bytes()[:3] == b"\xff\xd8\xff"
+        assert f"| {name} " in committed("results/compression/costs.md")
+
+
+def test_the_documents_say_what_bytes_were_measured() -> None:
+    rows = {
+        (row["box"], row["way"], float(row["eta"])): row
+        for row in table_rows(committed("results/compression/bytes-against-eta.md"))
+    }
+    jpeg, paper = rows["box", "JPEG, quality 90, nearest", 4.0], rows["box", "paper units", 4.0]
+    raw = rows["box", "raw pixels", 4.0]
+    lowest, highest, mean = (f"{float(jpeg[name]):.2f}" for name in ("lowest", "highest", "mean"))
+    assert f"from {lowest} to {highest} of the whole" in COMPRESSION
+    assert f"{mean} on average" in COMPRESSION
+    assert f"{float(paper['mean']):.2f} in paper units" in COMPRESSION
+    assert f"{float(raw['mean']):.1f} of the raw bytes and {float(jpeg['mean']):.1f} of the JPEG bytes" in README
+    assert float(rows["box", "raw pixels", 1.5]["mean"]) > 1  # a box and the small image are larger than the image
+    for (box, way, eta), row in rows.items():
+        if box == "box" and way != "paper units":
+            assert float(row["mean"]) > float(rows["box", "paper units", eta]["mean"])
 
 
 def test_every_dependency_has_its_reason() -> None:

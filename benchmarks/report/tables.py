@@ -16,7 +16,7 @@ from cimbench.datasets.arrays import write_atomically
 UNIT_WORDS = {
     "paper_units": "images (area fractions, as published)",
     "raw_bytes": "bytes (uint8 pixels really held)",
-    "coded_bytes": "bytes (JPEG really held)",
+    "coded_bytes": "bytes (as {codec} of quality {quality}, really held)",
 }
 
 
@@ -130,7 +130,7 @@ def caption(records: Sequence[Record]) -> str:
         f"Suite {first.suite}: {config['dataset']['name']}, {len(first.class_names)} classes, "
         f"{protocol['name'].upper()}, {len(first.group_sizes)} phases. Budget: {budget['exemplars_per_class']:g} "
         f"uncompressed exemplars a class ({budget['sharing'].replace('_', ' ')}), counted in "
-        f"{UNIT_WORDS[budget['unit']]}. Network: {network['architecture']}, width {network['width']}, "
+        f"{UNIT_WORDS[budget['unit']].format(**budget)}. Network: {network['architecture']}, width {network['width']}, "
         f"{network['input_side']} px. {spread_words} "
         f"({', '.join(map(str, seeds))}). {'; '.join(devices)}; torch {origin['versions']['torch']}; "
         f"commit {', '.join(commits)}."

@@ -27,7 +27,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     """The rows that benchmarks/throughput wrote into pytest-benchmark's JSON."""
     try:
         benchmarks = json.loads(path.read_text())["benchmarks"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is no pytest-benchmark JSON ({error}); make it with make bench") from error
     return [benchmark["extra_info"] for benchmark in benchmarks]
 
