@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hypothesis import settings
 
 # Without a GPU the kernels run through Triton's interpreter; read when torchvision first imports Triton, below.
 os.environ["TRITON_INTERPRET"] = str(int(not torch.cuda.is_available()))
@@ -19,6 +20,10 @@ os.environ["TRITON_INTERPRET"] = str(int(not torch.cuda.is_available()))
 from cimbench.benchmarks.config import Suite
 from cimbench.benchmarks.parameters import build
 from cimbench.datasets.image_store import ImageStore
+
+# the same cases each time, and no folder of earlier ones
+settings.register_profile("cimbench", derandomize=True, database=None)
+settings.load_profile("cimbench")
 
 # small networks: one thread is fastest, and two test processes do not get in each other's way
 torch.set_num_threads(1)
