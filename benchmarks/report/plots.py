@@ -56,15 +56,20 @@ def curve_figure(records: Sequence[Record]) -> Figure:
 
 
 def gallery_figure(pictures: Sequence[tuple[str, Path]]) -> Figure:
-    """What the memory keeps: the cells' first galleries side by side, each under its title."""
-    figure = Figure(figsize=(3.4 * len(pictures), 4), layout="constrained")
-    panels = figure.subplots(1, len(pictures), squeeze=False)[0]
-    for axes, (title, path) in zip(panels, pictures, strict=True):
-        picture = imread(path)
+    """What the memory keeps: the cells' first galleries, four in a row at most, each under its title."""
+    drawn = [(title, imread(path)) for title, path in pictures]
+    columns = min(4, len(drawn))
+    rows = -(-len(drawn) // columns)
+    tallest = max(picture.shape[0] / picture.shape[1] for _, picture in drawn)
+    figure = Figure(figsize=(3.4 * columns, (3.2 * tallest + 0.6) * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes in panels[len(drawn) :]:
+        axes.set_axis_off()
+    for axes, (title, picture) in zip(panels, drawn, strict=False):
         axes.imshow(picture)
         axes.set_title(title, fontsize=9)
-        columns = ("image", "box", "replayed")
-        axes.set_xticks([picture.shape[1] * (2 * i + 1) / 6 for i in range(3)], columns, fontsize=8)
+        words = ("image", "box", "replayed")
+        axes.set_xticks([picture.shape[1] * (2 * i + 1) / 6 for i in range(3)], words, fontsize=8)
         axes.set_yticks([])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
