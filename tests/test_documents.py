@@ -85,7 +85,7 @@ def test_the_readmes_table_is_the_measured_one() -> None:
     assert text.split("\n\n")[0] in README  # the caption
 
 
-@pytest.mark.parametrize("suite", ["embedded", "embedded-bounds", "embedded-rivals"])
+@pytest.mark.parametrize("suite", ["embedded", "embedded-bounds", "embedded-rivals", "embedded-coded"])
 def test_committed_tables_come_from_a_commit(suite: str) -> None:
     """Numbers of a changed tree could not be measured again."""
     assert "with changes" not in committed(f"results/{suite}/tables/comparison.md")
@@ -115,6 +115,25 @@ def test_every_compressor_has_its_picture_and_section() -> None:
         assert f"![{name}](../results/compression/{name}.jpg)" in COMPRESSION
         assert (ROOT / f"results/compression/{name}.jpg").read_bytes()[:3] == b"\xff\xd8\xff"
         assert f"| {name} " in committed("results/compression/costs.md")
+
+
+def test_the_two_units_side_by_side_are_the_measured_ones() -> None:
+    tables = {
+        suite: table_rows(committed(f"results/{suite}/tables/comparison.md"))
+        for suite in ("embedded", "embedded-rivals", "embedded-coded")
+    }
+
+    def measured(suite: str, compressor: str) -> list[str]:
+        wanted = {"method": "replay", "compressor": compressor, "head": "nme"}
+        (row,) = [row for row in tables[suite] if wanted.items() <= row.items()]
+        return [row["exemplars"], row["last accuracy (%)"]]
+
+    block = README.split("<!-- units: replay, nme -->")[1].split("<!-- end of units -->")[0]
+    printed = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.strip().splitlines()[2:]]
+    assert len(printed) == 5
+    for compressor, *numbers in printed:
+        raw = "embedded" if compressor in ("none", "class_activation") else "embedded-rivals"
+        assert numbers == [*measured(raw, compressor), *measured("embedded-coded", compressor)]
 
 
 def test_the_documents_say_what_bytes_were_measured() -> None:
