@@ -12,10 +12,14 @@ from typing import Any
 from cimbench.datasets.errors import unknown_name
 
 METHODS = {
+    "der": "cimbench.methods.der:DER:DERParameters",
     "finetune": "cimbench.methods.finetune:Finetune:FinetuneParameters",
+    "foster": "cimbench.methods.foster:FOSTER:FOSTERParameters",
     "icarl": "cimbench.methods.icarl:ICaRL:ICaRLParameters",
     "joint": "cimbench.methods.joint:Joint:JointParameters",
+    "lucir": "cimbench.methods.lucir:LUCIR:LUCIRParameters",
     "replay": "cimbench.methods.replay:Replay:ReplayParameters",
+    "wa": "cimbench.methods.wa:WA:WAParameters",
 }
 
 COMPRESSORS = {

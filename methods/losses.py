@@ -26,3 +26,52 @@ def binary_loss(logits: Tensor, labels: Tensor, old_logits: Tensor | None) -> Te
     if old_logits is not None:
         target = torch.cat([torch.sigmoid(old_logits), target[:, old_logits.shape[1] :]], 1)
     return functional.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(1).mean()
+
+
+def auxiliary_labels(labels: Tensor, old_classes: int) -> Tensor:
+    """0 for any old class, 1 .. for the new ones (Yan et al., CVPR 2021, eq. 6)."""
+    return (labels - old_classes + 1).clamp(min=0)
+
+
+def less_forget_loss(features: Tensor, old_features: Tensor) -> Tensor:
+    """1 - cosine of the features before and now (Hou et al., CVPR 2019, eq. 6); (B, F) each."""
+    return (1 - functional.cosine_similarity(features, old_features.detach(), dim=1, eps=1e-12)).mean()
+
+
+def less_forget_weight(base: float, old_classes: int, new_classes: int) -> float:
+    """lambda = base x sqrt(old / new) (eq. 7)."""
+    return base * float((old_classes / new_classes) ** 0.5)
+
+
+def margin_ranking_loss(cosines: Tensor, labels: Tensor, old_classes: int, hardest: int, margin: float) -> Tensor:
+    """Old classes' samples: their own cosine is above the `hardest` highest new-class ones by `margin` (eq. 8).
+
+    cosines (B, classes) without sigma. The mean over all such pairs; 0 without a sample of an old class.
+    """
+    old = labels < old_classes
+    rivals = cosines[old, old_classes:]
+    if rivals.numel() == 0:
+        return cosines.sum() * 0
+    highest = rivals.topk(min(hardest, rivals.shape[1]), dim=1).values
+    own = cosines[old].gather(1, labels[old, None])
+    return functional.relu(margin - own + highest).mean()
+
+
+def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
+    """(1 - beta) / (1 - beta^n) per class, scaled to sum to the number of classes (Cui et al., CVPR 2019, eq. 4)."""
+    weights = (1 - beta) / (1 - beta ** counts.double())
+    return weights / weights.sum() * len(counts)
+
+
+def balanced_distillation_loss(logits: Tensor, teacher: Tensor, weights: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy with the teacher's softmax times class weights, normalised (Wang et al., ECCV 2022, eq. 12)."""
+    target = torch.softmax(teacher / temperature, 1) * weights
+    target = target / target.sum(1, keepdim=True)
+    return -(target * torch.log_softmax(logits / temperature, 1)).sum(1).mean()
+
+
+def alignment_factor(weight: Tensor, new_classes: int) -> Tensor:
+    """gamma: mean length of the old rows over that of the `new_classes` last (Zhao et al., CVPR 2020, eq. 5)."""
+    lengths = torch.linalg.vector_norm(weight, dim=1)
+    factor: Tensor = lengths[:-new_classes].mean() / lengths[-new_classes:].mean()
+    return factor

@@ -12,7 +12,7 @@ from torch import Tensor
 from cimbench.datasets.augment import AugmentParameters
 from cimbench.datasets.randomness import generator
 from cimbench.methods.networks.network import Network, NetworkParameters, in_eval
-from cimbench.methods.optimisation import Loss, Task, TrainingParameters, train
+from cimbench.methods.optimisation import LEARNING, Loss, Stage, Task, TrainingParameters, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class Method(ABC):
     """A learner with one network. A method file overrides `learn`; one with more networks overrides the rest too."""
 
     uses_memory: ClassVar[bool] = True
+    head: ClassVar[str] = "linear"  # see networks/heads.py; also its name in tables
     sees_all_data: ClassVar[bool] = False  # the upper bound alone: is given every seen class's images in each phase
 
     def __init__(self, setup: Setup) -> None:
@@ -39,16 +40,24 @@ class Method(ABC):
     def new_network(self, *purpose: str | int) -> Network:
         """A freshly initialised network; `purpose` names its random stream."""
         random = generator(self.setup.seed, "initialise", *purpose)
-        return Network(self.setup.network, random).to(self.setup.device)
+        return Network(self.setup.network, random, self.head).to(self.setup.device)
 
     @abstractmethod
     def learn(self, task: Task) -> None:
         """Learn one phase."""
 
-    def fit(self, task: Task, loss: Loss) -> None:
-        """Train the network on the task with the setup's recipe."""
+    def fit(self, task: Task, loss: Loss, stage: Stage = LEARNING, network: Network | None = None) -> None:
+        """Train the network (or another one) on the task by the setup's recipe, or by what the stage says instead."""
         setup = self.setup
-        train(self.network, loss, task, setup.training, setup.augmentation, setup.seed)
+        train(
+            network or self.network,
+            loss,
+            task,
+            stage.changed(setup.training),
+            setup.augmentation,
+            setup.seed,
+            stage.name,
+        )
 
     def grow_head(self, task: Task) -> None:
         """Give the classifier rows for the task's new classes."""
@@ -60,7 +69,7 @@ class Method(ABC):
 
     def scores(self, images: Tensor) -> dict[str, Tensor]:
         """Scores (N, classes) of images (N, 3, S, S) uint8 for each of the method's own heads."""
-        return {"linear": in_eval(self.network, images, "logits")}
+        return {self.head: in_eval(self.network, images, "logits")}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that the next phase starts from."""
@@ -69,7 +78,5 @@ class Method(ABC):
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take over a saved state."""
         own = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
-        missing = len(own["head.weight"]) - self.network.head.classes
-        if missing > 0:
-            self.network.head.grow(len(own["head.weight"]), generator(0, "overwritten below"))
+        self.network.match(own)
         self.network.load_state_dict(own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,28 @@ class TrainingParameters:
     def epochs_in(self, phase: int) -> int:
         """Epochs of phase `phase`."""
         return self.base_epochs if phase == 0 else self.epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A phase's training, or a second one after it. name: of its random streams. epochs, learning_rate: instead of the
+    recipe's where given."""
+
+    name: str
+    epochs: int | None = None
+    learning_rate: float | None = None
+
+    def changed(self, training: TrainingParameters) -> TrainingParameters:
+        """The recipe with this stage's own epochs and rate."""
+        return replace(
+            training,
+            base_epochs=self.epochs or training.base_epochs,
+            epochs=self.epochs or training.epochs,
+            learning_rate=training.learning_rate if self.learning_rate is None else self.learning_rate,
+        )
+
+
+LEARNING = Stage(name="")
 
 
 class NonFiniteLossError(RuntimeError):
@@ -89,16 +111,21 @@ def train(
     training: TrainingParameters,
     augmentation: AugmentParameters,
     seed: int,
+    stage: str = "",
 ) -> None:
-    """Optimise `network` on the task by `loss(augmented images, labels)`; raises NonFiniteLossError."""
+    """Optimise `network` on the task by `loss(augmented images, labels)`; raises NonFiniteLossError.
+
+    stage: names the random streams of a second training in the same phase.
+    """
     epochs = training.epochs_in(task.phase)
     trainable = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(
         trainable, training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
-    order = generator(seed, "order", task.phase)
-    random = generator(seed, "augment", task.phase, device=task.pool.device)
+    purpose = (task.phase, stage) if stage else (task.phase,)
+    order = generator(seed, "order", *purpose)
+    random = generator(seed, "augment", *purpose, device=task.pool.device)
     network.train()
     for epoch in range(epochs):
         task.pool.before_epoch(epoch, network)

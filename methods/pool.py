@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,16 +17,36 @@ class Pool:
     """New images first, exemplars after them, under one numbering.
 
     images: (N, 3, S, S) uint8, labels: (N,), both on the device. exemplars: replayed ones, as bytes there. artifacts:
-    what new images wear while they are learnt, or None.
+    what new images wear while they are learnt, or None. members: (n,) the items that take part, None for all.
     """
 
     images: Tensor
     labels: Tensor
     exemplars: ExemplarStore | None = None
     artifacts: Artifacts | None = None
+    members: Tensor | None = None
 
     def __len__(self) -> int:
+        return len(self.members) if self.members is not None else self._size
+
+    @property
+    def _size(self) -> int:
         return len(self.images) + (len(self.exemplars) if self.exemplars is not None else 0)
+
+    @property
+    def all_labels(self) -> Tensor:
+        """(n,) on the CPU: of new images and exemplars, in the pool's numbering, members or not."""
+        labels = [self.labels.cpu(), *([self.exemplars.labels] if self.exemplars is not None else [])]
+        return torch.cat(labels)
+
+    def balanced(self, random: torch.Generator) -> Pool:
+        """As many of every class: the count of the smallest one, chosen by chance."""
+        labels = self.all_labels
+        order = torch.randperm(len(labels), generator=random)
+        counts = labels.bincount()
+        least = int(counts[counts > 0].min())
+        chosen = [order[labels[order] == label][:least] for label in torch.nonzero(counts).flatten()]
+        return replace(self, members=torch.cat(chosen).sort().values)
 
     @property
     def device(self) -> torch.device:
@@ -43,6 +63,8 @@ class Pool:
 
         An exemplar is decoded from its bytes here and nowhere kept, whether it is compressed or plain.
         """
+        if self.members is not None:
+            indices = self.members[indices]
         is_new = indices < len(self.images)
         new = indices[is_new].to(self.device)
         fresh = self.images[new]

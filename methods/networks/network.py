@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cimbench.datasets.augment import normalise
 from cimbench.datasets.errors import check_at_least, check_choice
-from cimbench.methods.networks.heads import LinearHead
+from cimbench.methods.networks.heads import LinearHead, new_head
 from cimbench.methods.networks.resnet import STEMS, ResNet, initialise
 
 ARCHITECTURES = {"resnet18": (2, 2, 2, 2), "resnet8": (1, 1, 1)}
@@ -42,18 +42,77 @@ class Output(NamedTuple):
 
 
 class Network(nn.Module):
-    """ResNet, global average pooling and a growing linear head."""
+    """One or more ResNets side by side, global average pooling, and a growing head over all of it.
 
-    def __init__(self, parameters: NetworkParameters, random: torch.Generator) -> None:
+    auxiliary: a second head that a method learns beside the first and drops afterwards; forward leaves it out.
+    head: "linear", or "cosine" on features without the last ReLU (LUCIR). frozen: how many of the first branches are
+    not learnt from now on; their batch statistics stay as they are, too.
+    """
+
+    def __init__(self, parameters: NetworkParameters, random: torch.Generator, head: str = "linear") -> None:
         super().__init__()
+        self.parameters_given = parameters
         self.input_side = parameters.input_side
-        self.backbone = ResNet(ARCHITECTURES[parameters.architecture], parameters.width, parameters.stem)
-        self.head = LinearHead(self.backbone.features)
-        initialise(self.backbone, random)
+        self.head_kind = head
+        self.branches = nn.ModuleList([self._branch(random)])
+        self.frozen = 0
+        self.head = new_head(head, self.features)
+        self.auxiliary: LinearHead | None = None
+
+    def _branch(self, random: torch.Generator) -> ResNet:
+        given = self.parameters_given
+        blocks, activated = ARCHITECTURES[given.architecture], self.head_kind != "cosine"
+        branch = ResNet(blocks, given.width, given.stem, last_activation=activated)
+        initialise(branch, random)
+        return branch
+
+    @property
+    def features(self) -> int:
+        """Features of all branches together."""
+        return self.backbone.features * len(self.branches)
+
+    @property
+    def backbone(self) -> ResNet:
+        """The last branch, which is the one that learns."""
+        last = self.branches[-1]
+        assert isinstance(last, ResNet)
+        return last
+
+    def add_branch(self, random: torch.Generator, *, warm: bool) -> None:
+        """Add a branch and freeze the others; `warm`: it starts from the last one's weights. The head is widened."""
+        branch = self._branch(random).to(self.device)
+        if warm:
+            branch.load_state_dict(self.backbone.state_dict())
+        self.freeze(len(self.branches))
+        self.branches.append(branch)
+        assert isinstance(self.head, LinearHead)
+        self.head.widen(branch.features, random)
+
+    def freeze(self, branches: int) -> None:
+        """Learn all but the first `branches` branches from now on."""
+        self.frozen = branches
+        for number, branch in enumerate(self.branches):
+            branch.requires_grad_(number >= branches)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Network:
+        """As any module, but frozen branches stay in evaluation mode."""
+        super().train(mode)
+        for branch in self.branches[: self.frozen]:
+            branch.eval()
+        return self
+
+    def match(self, state: dict[str, Tensor]) -> None:
+        """Take the shapes of a saved state: as many branches, a head of as many rows."""
+        count = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("branches."))
+        while len(self.branches) < count:
+            self.branches.append(self._branch(torch.Generator()).to(self.device))
+        self.freeze(count - 1)
+        self.head.match({name.removeprefix("head."): value for name, value in state.items() if name[:5] == "head."})
 
     def forward(self, images: Tensor) -> Output:
-        """Normalised images (B, 3, S, S) -> Output."""
-        maps = self.backbone(images)
+        """Normalised images (B, 3, S, S) -> Output; maps and features of the branches one after another."""
+        maps = torch.cat([branch(images) for branch in self.branches], 1)
         features = maps.mean((2, 3))
         return Output(self.head(features), features, maps)
 

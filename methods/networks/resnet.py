@@ -10,8 +10,9 @@ from torch.nn import functional
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut; names as in torchvision, so that its weights fit."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, *, activated: bool = True) -> None:
         super().__init__()
+        self.activated = activated
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
@@ -24,7 +25,8 @@ class BasicBlock(nn.Module):
         """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         out = functional.relu(self.bn1(self.conv1(x)))
-        return functional.relu(self.bn2(self.conv2(out)) + shortcut)
+        out = self.bn2(self.conv2(out)) + shortcut
+        return functional.relu(out) if self.activated else out
 
 
 STEMS = {
@@ -36,9 +38,12 @@ STEMS = {
 
 
 class ResNet(nn.Module):
-    """Stages of BasicBlocks, channels doubling from `width`. (B, 3, S, S) -> maps (B, features, s, s)."""
+    """Stages of BasicBlocks, channels doubling from `width`. (B, 3, S, S) -> maps (B, features, s, s).
 
-    def __init__(self, blocks: tuple[int, ...], width: int, stem: str) -> None:
+    last_activation: whether the last block ends in its ReLU; LUCIR's does not.
+    """
+
+    def __init__(self, blocks: tuple[int, ...], width: int, stem: str, *, last_activation: bool = True) -> None:
         super().__init__()
         kernel, stride, pooled = STEMS[stem]
         self.conv1 = nn.Conv2d(3, width, kernel, stride, kernel // 2, bias=False)
@@ -53,10 +58,12 @@ class ResNet(nn.Module):
             ]
             self.add_module(f"layer{number + 1}", nn.Sequential(*stage))
             channels = outputs
+        last: BasicBlock = stage[-1]
+        last.activated = last_activation
         self.features = channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """The last stage's maps, after its activation."""
+        """The last stage's maps, after its activation where it has one."""
         x = self.maxpool(functional.relu(self.bn1(self.conv1(x))))
         for number in range(self.stages):
             x = self.get_submodule(f"layer{number + 1}")(x)

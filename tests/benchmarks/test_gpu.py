@@ -33,7 +33,7 @@ def test_a_cell_runs_there_and_holds_its_budget(workspace: Path, method: str, co
     record = run_cell(find_cell(suite, method, compressor, 3), Silent())
     assert record.complete
     assert record.provenance["hardware"]["device"] != "cpu"
-    assert record.phases[0].correct["linear"][0] > 0.8 * record.tested[0]
+    assert next(iter(record.phases[0].correct.values()))[0] > 0.8 * record.tested[0]
     account = record.phases[-1].memory
     assert account["spent"] <= account["limit"]
 

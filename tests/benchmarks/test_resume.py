@@ -18,6 +18,7 @@ import torch
 from cimbench.benchmarks.cli import main
 from cimbench.benchmarks.config import find_cell
 from cimbench.benchmarks.record import load_record
+from cimbench.benchmarks.registry import METHODS
 from cimbench.benchmarks.run import run_cell
 from cimbench.datasets.arrays import load_arrays, save_arrays
 from cimbench.datasets.errors import InputError
@@ -92,7 +93,7 @@ def test_killed_in_phase_3_and_continued_gives_the_same_bits(tmp_path: Path) -> 
     assert not list((disturbed / "data/checkpoints").rglob("*.npz"))
 
 
-@pytest.mark.parametrize("method", ["finetune", "replay", "icarl", "joint"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("where", [(1, 0), (3, 5)])
 def test_every_method_resumes_to_the_same_bits(workspace: Path, method: str, where: tuple[int, int]) -> None:
     suite = furnish(workspace, **FOUR_PHASES)

@@ -115,7 +115,7 @@ def test_two_runs_are_equal_and_another_seed_is_not(method: str, compressor: str
     one, two, other = bits(SEED), bits(SEED), bits(SEED + 1)
     assert one == two
     assert one[0] != other[0]
-    assert one[1]["network.backbone.conv1.weight"] != other[1]["network.backbone.conv1.weight"]
+    assert one[1]["network.branches.0.conv1.weight"] != other[1]["network.branches.0.conv1.weight"]
 
 
 def build_with_split(suite: Suite, method: str, compressor: str, seed: int) -> Bench:
@@ -233,19 +233,19 @@ def test_a_cell_in_every_unit(unit: str) -> None:
 @pytest.mark.usefixtures("workspace")
 @pytest.mark.slow
 def test_bounds_hold_on_a_tiny_stream() -> None:
-    """Joint > replay > finetune, with margins, over seeds."""
+    """Joint > every host > finetune, with margins, over seeds."""
     suite = tiny_suite(budget={"exemplars_per_class": 4.0}, training={"base_epochs": 12, "epochs": 12})
     place(suite, coloured_store(classes=6, train=20, test=10))
-    last: dict[str, list[float]] = {"joint": [], "icarl": [], "replay": [], "finetune": []}
+    last: dict[str, list[float]] = {method: [] for method in METHODS}
     for seed in (1, 2, 3):
         for method, values in last.items():
             record = run_cell(build_with_split(suite, method, "none", seed).cell, Silent())
-            head = "nme" if method == "icarl" else "linear"
+            head = {"icarl": "nme", "lucir": "cosine", "foster": "student"}.get(method, "linear")
             values.append(sum(record.phases[-1].correct[head]) / sum(record.tested))
     mean = {method: sum(values) / 3 for method, values in last.items()}
     assert mean["joint"] > 0.9
-    assert mean["joint"] >= mean["replay"] > mean["finetune"] + 0.15
-    assert mean["icarl"] > mean["finetune"] + 0.15
+    for method in mean.keys() - {"joint", "finetune"}:
+        assert mean["joint"] >= mean[method] > mean["finetune"] + 0.15, mean
     assert mean["finetune"] < 0.6
 
 

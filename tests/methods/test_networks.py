@@ -75,7 +75,7 @@ def test_weights_come_from_the_generator_alone() -> None:
     def weights(seed: int, global_seed: int) -> torch.Tensor:
         torch.manual_seed(global_seed)
         network = Network(parameters(), torch.Generator().manual_seed(seed))
-        return torch.cat([p.flatten() for p in network.backbone.parameters()])
+        return torch.cat([p.flatten() for p in network.branches[0].parameters()])
 
     assert torch.equal(weights(0, 1), weights(0, 2))
     assert not torch.equal(weights(0, 1), weights(1, 1))
@@ -96,7 +96,7 @@ def test_growing_keeps_old_rows() -> None:
 def test_evaluation_does_not_depend_on_the_batch_and_restores_the_mode() -> None:
     network = Network(parameters(), torch.Generator().manual_seed(0)).train()
     network.head.grow(2, torch.Generator().manual_seed(0))
-    before = network.backbone.bn1.running_mean.clone()
+    before = network.branches[0].bn1.running_mean.clone()
     images = textured_images(7, 32, 32, 0)
     network.eval()
     expected = network(normalise(images))
@@ -104,7 +104,7 @@ def test_evaluation_does_not_depend_on_the_batch_and_restores_the_mode() -> None
     for part in ("logits", "features", "maps"):
         torch.testing.assert_close(in_eval(network, images, part, batch_size=3), getattr(expected, part).detach())
     assert network.training
-    assert torch.equal(before, network.backbone.bn1.running_mean)
+    assert torch.equal(before, network.branches[0].bn1.running_mean)
 
 
 def test_class_rows_are_the_labels_rows() -> None:

@@ -1,0 +1,148 @@
+"""FOSTER: Feature Boosting and Compression for Class-Incremental Learning (Wang et al., ECCV 2022)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cimbench.datasets.errors import InputError, check_at_least
+from cimbench.datasets.randomness import generator
+from cimbench.methods.losses import (
+    alignment_factor,
+    balanced_distillation_loss,
+    distillation_loss,
+    effective_number_weights,
+)
+from cimbench.methods.method import Method, Setup
+from cimbench.methods.networks.heads import LinearHead
+from cimbench.methods.networks.network import Network, in_eval
+from cimbench.methods.optimisation import Stage, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class FOSTERParameters:
+    """beta1, beta2: of the effective numbers that balance boosting and compression; beta1 is one value, or one for each
+    later phase. temperature: of both distillations. compression_epochs: of the student; None takes training.epochs.
+
+    warm_start: the new branch starts from the old one's weights. teacher_alignment, student_alignment: whether new rows
+    are shortened to the old ones' length, times alignment_value ^ (old / new classes).
+    """
+
+    beta1: tuple[float, ...] = (0.97,)
+    beta2: float = 0.97
+    temperature: float = 2.0
+    compression_epochs: int | None = None
+    warm_start: bool = True
+    teacher_alignment: bool = False
+    student_alignment: bool = False
+    alignment_value: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, beta in (*(("beta1", beta) for beta in self.beta1), ("beta2", self.beta2)):
+            if not 0 <= beta < 1:
+                raise InputError(f"methods.foster.{name} is {beta}; give 0 or more, less than 1")
+        if not self.beta1:
+            raise InputError("methods.foster.beta1 is empty; give one value, or one for each later phase")
+        if not self.temperature > 0:
+            raise InputError(f"methods.foster.temperature is {self.temperature}; give more than 0")
+        if not self.alignment_value > 0:
+            raise InputError(f"methods.foster.alignment_value is {self.alignment_value}; give more than 0")
+        if self.compression_epochs is not None:
+            check_at_least("methods.foster.compression_epochs", self.compression_epochs, 1)
+
+
+class FOSTER(Method):
+    """A second branch learns what the old one misses (the teacher); both are compressed into one (the student).
+
+    The teacher is the network that boxes, features for herding and nearest means come from; the next phase starts from
+    the student. Both are scored.
+    """
+
+    def __init__(self, setup: Setup, parameters: FOSTERParameters) -> None:
+        super().__init__(setup)
+        self.parameters = parameters
+        self.student = self.network
+
+    def learn(self, task: Task) -> None:
+        """Plain learning first; later boosting (section 3.2), then compression (section 3.3)."""
+        if not task.old_classes:
+            self.grow_head(task)
+            self.fit(task, lambda images, labels: functional.cross_entropy(self.network(images).logits, labels))
+            self.student = self.network
+            return
+        old = copy.deepcopy(self.student).eval().requires_grad_(False)
+        counts = task.pool.all_labels.bincount(minlength=task.total_classes).clamp(min=1)  # a class may hold none
+        self._boost(task, old, counts)
+        self._compress(task, old, counts)
+
+    def _boost(self, task: Task, old: Network, counts: Tensor) -> None:
+        """L = CE(logits / weights) + CE(new branch's own logits) + KD to the old model (eqs. 9 to 11)."""
+        given, seed = self.parameters, self.setup.seed
+        self.network = copy.deepcopy(self.student)
+        self.network.add_branch(generator(seed, "branch", task.phase), warm=given.warm_start)
+        self.grow_head(task)
+        features = self.network.backbone.features
+        own = LinearHead(features)
+        own.grow(task.total_classes, generator(seed, "auxiliary", task.phase))
+        self.network.auxiliary = own.to(self.setup.device)
+        beta = given.beta1[min(task.phase, len(given.beta1)) - 1]
+        weights = effective_number_weights(counts, beta).float().to(self.setup.device)
+
+        def loss(images: Tensor, labels: Tensor) -> Tensor:
+            output = self.network(images)
+            boosted = functional.cross_entropy(output.logits / weights, labels)
+            alone = functional.cross_entropy(own(output.features[:, -features:]), labels)
+            return boosted + alone + distillation_loss(output.logits, old(images).logits, given.temperature)
+
+        self.fit(task, loss)
+        self.network.auxiliary = None
+        if given.teacher_alignment:
+            self._align(self.network, task)
+
+    def _compress(self, task: Task, old: Network, counts: Tensor) -> None:
+        """Balanced distillation of the teacher into one branch that starts as the old model (eq. 12)."""
+        given, teacher = self.parameters, self.network.eval()
+        self.student = copy.deepcopy(old).requires_grad_(True)
+        self.student.freeze(0)
+        self.student.head.grow(task.total_classes, generator(self.setup.seed, "student head", task.phase))
+        weights = effective_number_weights(counts, given.beta2).float().to(self.setup.device)
+
+        def loss(images: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG001 - the teacher is asked, not the labels
+            with torch.no_grad():
+                target = teacher(images).logits
+            return balanced_distillation_loss(self.student(images).logits, target, weights, given.temperature)
+
+        self.fit(task, loss, Stage(name="compression", epochs=given.compression_epochs), self.student)
+        if given.student_alignment:
+            self._align(self.student, task)
+
+    @torch.no_grad()
+    def _align(self, network: Network, task: Task) -> None:
+        new_classes = task.total_classes - task.old_classes
+        factor = alignment_factor(network.head.weight, new_classes)
+        factor = factor * self.parameters.alignment_value ** (task.old_classes / new_classes)
+        network.head.weight[task.old_classes :] *= factor
+
+    def scores(self, images: Tensor) -> dict[str, Tensor]:
+        """The teacher's and the student's."""
+        return {
+            "teacher": in_eval(self.network, images, "logits"),
+            "student": in_eval(self.student, images, "logits"),
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Both networks."""
+        student = {f"student.{name}": value for name, value in self.student.state_dict().items()}
+        return {**super().state_dict(), **student}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take over both networks."""
+        super().load_state_dict(state)
+        own = {name.removeprefix("student."): value for name, value in state.items() if name.startswith("student.")}
+        self.student = self.new_network("student")
+        self.student.match(own)
+        self.student.load_state_dict(own)
