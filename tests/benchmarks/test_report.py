@@ -166,6 +166,13 @@ def test_a_cell_of_another_configuration_is_in_no_table(workspace: Path, capsys:
     assert "1 of 2 cells" in capsys.readouterr().out
 
 
+def test_what_a_method_leaves_out_is_a_footnote() -> None:
+    one = record(1, [[8], [4, 6]])
+    one.config["method"] = {**one.config["method"], "name": "der"}
+    (note,) = [note for note in footnotes([one], {}) if note.startswith("der: ")]
+    assert "without channel masks and pruning (w/o P)" in note
+
+
 def test_odd_cases_of_the_memory_are_footnotes() -> None:
     odd = record(1, [[8], [4, 6]])
     odd.phases[1].memory.update(
