@@ -85,10 +85,12 @@ class CellProgress:
 
     def epoch(self, report: EpochReport) -> None:
         """Move the bar."""
-        done = report.phase * report.epochs + report.epoch + 1
+        words = f"{report.stage} " if report.stage else ""
         note = (
-            f"phase {report.phase + 1}/{self._phases} epoch {report.epoch + 1}/{report.epochs} loss {report.loss:.3f}"
+            f"phase {report.phase + 1}/{self._phases} {words}epoch {report.epoch + 1}/{report.epochs} "
+            f"loss {report.loss:.3f}"
         )
+        done = (report.phase + 1) * report.epochs if report.stage else report.phase * report.epochs + report.epoch + 1
         self._bar.update(done, self._phases * report.epochs, note)
 
     def phase(self, record: Record) -> None:

@@ -164,7 +164,8 @@ def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener) ->
     random = generator(bench.cell.seed, "artifacts", phase.index)
 
     def on_epoch(report: EpochReport) -> None:
-        losses.append(report.loss)
+        if not report.stage:
+            losses.append(report.loss)
         listener.epoch(report)
 
     return Task(

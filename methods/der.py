@@ -55,7 +55,8 @@ class DER(Method):
             self.fit(task, lambda images, labels: functional.cross_entropy(self.network(images).logits, labels))
             return
         self._learn_representation(task)
-        if self.parameters.tuning_epochs:
+        counts = task.pool.all_labels.bincount(minlength=task.total_classes)
+        if self.parameters.tuning_epochs and bool(counts.all()):  # a class without an image would be lost
             self._tune_classifier(task)
 
     def _learn_representation(self, task: Task) -> None:

@@ -89,7 +89,12 @@ class FOSTER(Method):
         own = LinearHead(features)
         own.grow(task.total_classes, generator(seed, "auxiliary", task.phase))
         self.network.auxiliary = own.to(self.setup.device)
-        beta = given.beta1[min(task.phase, len(given.beta1)) - 1]
+        if 1 < len(given.beta1) < task.phase:
+            raise InputError(
+                f"methods.foster.beta1 has {len(given.beta1)} values, but there are more than as many later phases; "
+                "give one value, or one for each"
+            )
+        beta = given.beta1[0] if len(given.beta1) == 1 else given.beta1[task.phase - 1]
         weights = effective_number_weights(counts, beta).float().to(self.setup.device)
 
         def loss(images: Tensor, labels: Tensor) -> Tensor:
@@ -135,7 +140,9 @@ class FOSTER(Method):
         }
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Both networks."""
+        """Both networks; one where they are the same, after the first phase."""
+        if self.student is self.network:
+            return super().state_dict()
         student = {f"student.{name}": value for name, value in self.student.state_dict().items()}
         return {**super().state_dict(), **student}
 
@@ -143,6 +150,9 @@ class FOSTER(Method):
         """Take over both networks."""
         super().load_state_dict(state)
         own = {name.removeprefix("student."): value for name, value in state.items() if name.startswith("student.")}
+        if not own:
+            self.student = self.network
+            return
         self.student = self.new_network("student")
         self.student.match(own)
         self.student.load_state_dict(own)

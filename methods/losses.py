@@ -46,7 +46,8 @@ def less_forget_weight(base: float, old_classes: int, new_classes: int) -> float
 def margin_ranking_loss(cosines: Tensor, labels: Tensor, old_classes: int, hardest: int, margin: float) -> Tensor:
     """Old classes' samples: their own cosine is above the `hardest` highest new-class ones by `margin` (eq. 8).
 
-    cosines (B, classes) without sigma. The mean over all such pairs; 0 without a sample of an old class.
+    cosines (B, classes) without sigma. The mean over all such pairs, as the reference code has it (the paper's formula
+    sums over the rivals); 0 without a sample of an old class.
     """
     old = labels < old_classes
     rivals = cosines[old, old_classes:]

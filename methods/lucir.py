@@ -6,7 +6,6 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -72,10 +71,14 @@ class LUCIR(Method):
         return head
 
     def _imprint(self, task: Task) -> None:
-        """Each new row starts as the mean direction of its class's features (Qi et al., CVPR 2018)."""
+        """Each new row starts as the mean direction of its class's features (Qi et al., CVPR 2018).
+
+        A class without an image keeps the row that it was given.
+        """
         images, labels = task.pool.images, task.pool.labels
-        directions = [
-            functional.normalize(in_eval(self.network, images[labels == label], "features"), dim=1).mean(0)
-            for label in range(task.old_classes, task.total_classes)
-        ]
-        self._head.imprint(torch.stack(directions))
+        directions = self._head.rows.detach().clone()
+        for row, label in enumerate(range(task.old_classes, task.total_classes)):
+            mine = images[labels == label]
+            if len(mine):
+                directions[row] = functional.normalize(in_eval(self.network, mine, "features"), dim=1).mean(0)
+        self._head.imprint(directions)

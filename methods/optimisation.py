@@ -82,9 +82,10 @@ class NonFiniteLossError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class EpochReport:
-    """What an epoch came to: 0-based numbers, mean loss over its batches."""
+    """What an epoch came to: 0-based numbers, mean loss over its batches. stage: of a second training, by name."""
 
     phase: int
+    stage: str
     epoch: int
     epochs: int
     loss: float
@@ -117,6 +118,8 @@ def train(
 
     stage: names the random streams of a second training in the same phase.
     """
+    if len(task.pool) < 2:
+        raise InputError(f"phase {task.phase + 1} has {len(task.pool)} image to learn from; give it two or more")
     epochs = training.epochs_in(task.phase)
     trainable = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(
@@ -128,7 +131,8 @@ def train(
     random = generator(seed, "augment", *purpose, device=task.pool.device)
     network.train()
     for epoch in range(epochs):
-        task.pool.before_epoch(epoch, network)
+        if not stage:  # a second training wears what the first one wore
+            task.pool.before_epoch(epoch, network)
         losses = []
         for indices in shuffled_batches(len(task.pool), training.batch_size, order):
             images, labels = task.pool.batch(indices, random)
@@ -140,18 +144,18 @@ def train(
             optimiser.step()
             losses.append(value.detach())
         schedule.step()
-        task.on_epoch(_report(task.phase, epoch, epochs, torch.stack(losses)))
+        task.on_epoch(_report(task.phase, stage, epoch, epochs, torch.stack(losses)))
     network.eval()
     for name, value in network.state_dict().items():
         if not bool(torch.isfinite(value).all()):
             raise NonFiniteLossError(f"{name} is not finite after phase {task.phase + 1}", task.phase)
 
 
-def _report(phase: int, epoch: int, epochs: int, losses: Tensor) -> EpochReport:
+def _report(phase: int, stage: str, epoch: int, epochs: int, losses: Tensor) -> EpochReport:
     """The epoch's report, read from the device once; raises NonFiniteLossError at the first bad batch."""
     finite = torch.isfinite(losses)
     if not bool(finite.all()):
         batch = int((~finite).long().argmax())
         where = f"phase {phase + 1}, epoch {epoch + 1}, batch {batch + 1}"
         raise NonFiniteLossError(f"the loss is {float(losses[batch])} in {where}", phase)
-    return EpochReport(phase=phase, epoch=epoch, epochs=epochs, loss=float(losses.mean()))
+    return EpochReport(phase=phase, stage=stage, epoch=epoch, epochs=epochs, loss=float(losses.mean()))

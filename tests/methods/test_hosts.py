@@ -97,6 +97,15 @@ def test_lucir_fixes_old_rows_and_imprints_new_ones() -> None:
     assert float(features.min()) < 0  # no ReLU at the end of the last block
 
 
+def test_lucirs_old_rows_do_not_move_while_it_learns() -> None:
+    bench = after_first_phase("lucir")
+    before = bench.method.network.head.weight.detach().clone()
+    bench.method.learn(first(bench, 1))
+    head = bench.method.network.head
+    assert torch.equal(head.weight[:2], before)
+    assert float(head.sigma) != 1  # the scale is learnt
+
+
 def test_foster_boosts_beside_the_old_student_and_compresses() -> None:
     bench = after_first_phase("foster")
     foster = bench.method
