@@ -100,7 +100,7 @@ def test_lucir(golden: Golden, batch: str) -> None:
     near(head.fixed.grad, data[f"lucir_{batch}grad_w_old_f64"])
     near(head.rows.grad, data[f"lucir_{batch}grad_w_new_f64"])
     near(head.sigma.grad, data[f"lucir_{batch}grad_sigma_f64"])
-    assert (float(ranked) == 0) == (batch == "newonly_")
+    assert (ranked.item() == 0) == (batch == "newonly_")
 
 
 def test_margin_ranking_with_plain_loops() -> None:
