@@ -26,6 +26,7 @@ from cimbench.methods.compression.activation import boxes_above, boxes_of_maps
 from cimbench.methods.compression.boxes import Boxes, class_activation_maps
 from cimbench.methods.compression.exemplar import Format, headers_for
 from cimbench.methods.compression.packing import pack, pack_store, reconstructed
+from cimbench.methods.compression.store import ExemplarStore
 
 SHAPES = pytest.mark.parametrize("shape", [WIDE, SQUARE], ids=str)
 FORM = Format(ratio=RATIO)
@@ -116,11 +117,14 @@ def test_boxes_and_compression_of_photographs(benchmark: BenchmarkFixture, devic
     host_cam = cam.cpu()
     originals = [Image.fromarray(photos.image(i).permute(1, 2, 0).numpy()) for i in range(len(photos))]
 
-    def by_reference() -> None:
-        for one, picture in zip(host_cam, originals, strict=True):
-            corners = reference.box(one, picture.height, picture.width, THRESHOLD)
-            reference.blurred(picture, corners, RATIO)
+    def by_reference() -> list[Image.Image]:
+        corners = [reference.box(c, p.height, p.width, THRESHOLD) for c, p in zip(host_cam, originals, strict=True)]
+        return [reference.blurred(p, c, RATIO) for p, c in zip(originals, corners, strict=True)]
 
+    packed = pack_store(photos, boxes_above(cam, photos, THRESHOLD).xyxy, FORM, torch.device(device))
+    shown = ExemplarStore.from_packed(packed, FORM).images()
+    for i, picture in enumerate(by_reference()):
+        assert shown.image(i).permute(1, 2, 0).numpy().tobytes() == picture.tobytes()
     job = Job(
         step="boxes + compression", input="64 photographs", device=device, images=len(photos),
         moved=2 * len(step()), bound="copying the kept pixels",

@@ -13,6 +13,7 @@ from cimbench.benchmarks.throughput import reference
 from cimbench.benchmarks.throughput.inputs import DEVICES, RATIO, SQUARE, THRESHOLD
 from cimbench.benchmarks.throughput.measure import Job, measure
 from cimbench.datasets.image_store import ImageStore
+from cimbench.methods.compression.activation import activation_maps
 from cimbench.methods.compression.class_activation import ClassActivation, ClassActivationParameters
 from cimbench.methods.compression.codecs import RAW
 from cimbench.methods.compression.compress import compressed
@@ -45,6 +46,9 @@ def test_images_to_stored_bytes(benchmark: BenchmarkFixture, device: str) -> Non
     store = ImageStore.from_images(list(pixels), [0] * count)
     model, compressor = network(device), ClassActivation(ClassActivationParameters(ratio=RATIO, threshold=THRESHOLD))
     seen = store.resized(SQUARE.width)
+    boxes = compressor.boxes(store, model, torch.Generator()).xyxy
+    cams = activation_maps(store, model).cpu()
+    assert boxes.tolist() == [list(reference.box(cam, SQUARE.height, SQUARE.width, THRESHOLD)) for cam in cams]
 
     def step() -> int:
         with precision(device):

@@ -60,6 +60,11 @@ def test_encoding(benchmark: BenchmarkFixture, codec: str) -> None:
     """Photographs to stored bytes, on the CPU."""
     photos, boxes = boxed_photographs()
     form, host = Format(ratio=RATIO, codec=Codec(name=codec)), torch.device("cpu")
+    shown = ExemplarStore.from_packed(pack_store(photos, boxes, form, host), form).images()
+    exact = ExemplarStore.from_packed(
+        pack_store(photos, boxes, Format(ratio=RATIO), host), Format(ratio=RATIO)
+    ).images()
+    assert float((shown.pixels.float() - exact.pixels.float()).abs().mean()) < (6 if codec != "raw" else 1e-9)
     job = Job(
         step=f"encode, {codec}", input="64 photographs", device="cpu", images=len(photos),
         moved=len(photos.pixels) + len(pack_store(photos, boxes, form, host).buffer),
