@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cimbench.datasets.errors import InputError
+
 
 def distillation_loss(logits: Tensor, old_logits: Tensor, temperature: float) -> Tensor:
     """Cross-entropy of softmax(old / T) with softmax(new / T), both over the old classes; no T^2 factor.
@@ -59,7 +61,12 @@ def margin_ranking_loss(cosines: Tensor, labels: Tensor, old_classes: int, harde
 
 
 def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
-    """(1 - beta) / (1 - beta^n) per class, scaled to sum to the number of classes (Cui et al., CVPR 2019, eq. 4)."""
+    """(1 - beta) / (1 - beta^n) per class, scaled to sum to the number of classes (Cui et al., CVPR 2019, eq. 4).
+
+    Raises InputError for a class of no image, whose weight would be infinite.
+    """
+    if not bool((counts > 0).all()):
+        raise InputError(f"effective numbers of counts {counts.tolist()}: give one image or more of every class")
     weights = (1 - beta) / (1 - beta ** counts.double())
     return weights / weights.sum() * len(counts)
 

@@ -86,7 +86,7 @@ class ExemplarStore:
 
     @classmethod
     def joined(cls, stores: Sequence[ExemplarStore]) -> ExemplarStore:
-        """The exemplars of several stores of one format, one after another, on the first one's device."""
+        """The exemplars of one or more stores of one format, one after another, on the first one's device."""
         first = stores[0]
         buffer = torch.cat([store.buffer.to(first.buffer.device) for store in stores])
         return cls(buffer, torch.cat([store.lengths for store in stores]), first.format)

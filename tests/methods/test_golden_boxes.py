@@ -91,9 +91,9 @@ def test_thresholds_that_box_nothing_or_all_are_refused(threshold: float) -> Non
         boxes_of_maps(torch.rand(2, 7, 7), torch.tensor([[8, 8], [8, 8]]), threshold)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -3e38])
 def test_maps_that_are_not_finite_are_no_constant_maps(value: float) -> None:
     cam = torch.rand(2, 7, 7)
-    cam[1, 3, 3] = value
+    cam[1, 3, 3], cam[1, 0, 0] = value, 3e38  # -3e38 to 3e38 is more than a float32 holds
     with pytest.raises(InputError, match="class activation maps are not finite"):
         boxes_of_maps(cam, torch.tensor([[8, 8], [8, 8]]), 0.5)

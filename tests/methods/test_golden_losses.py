@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cimbench.datasets.errors import InputError
 from cimbench.methods import losses
 from cimbench.methods.networks.heads import CosineHead
 
@@ -61,6 +62,11 @@ def test_effective_numbers(golden: Golden, beta: str) -> None:
     for kind, counts in (("correct", "counts_correct"), ("bug", "counts_getlen_bug")):
         weights = losses.effective_number_weights(torch.from_numpy(data[counts]), float(data[beta]))
         np.testing.assert_allclose(weights.numpy(), data[f"pcw_{beta}_{kind}"], rtol=1e-5)
+
+
+def test_effective_numbers_of_nothing_are_refused() -> None:
+    with pytest.raises(InputError, match=r"counts \[0, 3\]: give one image or more of every class"):
+        losses.effective_number_weights(torch.tensor([0, 3]), 0.9)
 
 
 @pytest.mark.parametrize("kind", ["correct", "bug"])
