@@ -14,12 +14,12 @@ import torch
 from cimbench.benchmarks import registry
 from cimbench.benchmarks.parameters import build
 from cimbench.datasets.augment import AugmentParameters
-from cimbench.datasets.errors import InputError, check_choice, check_file_name, check_seed
+from cimbench.datasets.errors import InputError, check_at_least, check_choice, check_file_name, check_seed
 from cimbench.datasets.split import ProtocolParameters
 from cimbench.methods.budget import BudgetParameters
 from cimbench.methods.herding import SELECTIONS
 from cimbench.methods.networks.network import NetworkParameters
-from cimbench.methods.optimisation import TrainingParameters
+from cimbench.methods.recipe import TrainingParameters
 
 PARAMETERS_FILE = Path("params.yaml")
 
@@ -70,7 +70,11 @@ class MemoryParameters:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """Everything in params.yaml, checked."""
+    """Everything in params.yaml, checked.
+
+    checkpoint_epochs: epochs after which the state within a phase is saved as well, so that a stopped cell goes on from
+    there; None saves after phases alone. It changes no number.
+    """
 
     suite: str
     device: str
@@ -84,10 +88,13 @@ class Suite:
     augment: AugmentParameters
     methods: dict[str, dict[str, Any]]
     compressors: dict[str, dict[str, Any]]
+    checkpoint_epochs: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
         check_file_name("suite", self.suite)
+        if self.checkpoint_epochs is not None:
+            check_at_least("checkpoint_epochs", self.checkpoint_epochs, 1)
         for name in self.methods:
             registry.load("methods: method", registry.METHODS, name)
         for name in self.compressors:
@@ -151,6 +158,11 @@ class Cell:
     def checkpoint(self) -> Path:
         """The cell's unfinished state."""
         return Path("data/checkpoints") / self.suite.suite / f"{self.name}.npz"
+
+    @property
+    def phase_checkpoint(self) -> Path:
+        """The unfinished state of the phase after the checkpoint."""
+        return self.checkpoint.with_suffix(".phase.npz")
 
     def build_method_parameters(self) -> tuple[Any, Any]:
         """The method's class and its checked parameters."""

@@ -18,7 +18,12 @@ FILE_NAME = "record.json"
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseRecord:
-    """One phase: per head the right answers per group; losses per epoch; the memory's account; seconds by step."""
+    """One phase: per head the right answers per group; losses per epoch; the memory's account; seconds by step.
+
+    peak_memory_bytes: most that was in use at once while the phase was learnt: of the device's memory on a GPU, else of
+    the process (the part after the last interruption, where there was one); None where the system does not tell.
+    model_bytes: parameters and buffers that the next phase starts from.
+    """
 
     correct: dict[str, list[int]]
     correct_top5: dict[str, list[int]]
@@ -26,6 +31,7 @@ class PhaseRecord:
     memory: dict[str, Any]
     seconds: dict[str, float]
     model_bytes: int
+    peak_memory_bytes: int | None = None
 
 
 @dataclass(kw_only=True)

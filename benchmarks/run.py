@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +17,7 @@ from cimbench.benchmarks.checkpoint import load_checkpoint, save_checkpoint
 from cimbench.benchmarks.config import Cell, check_held_out, resolve_device
 from cimbench.benchmarks.evaluate import Evaluation, evaluate
 from cimbench.benchmarks.gallery import write_gallery
+from cimbench.benchmarks.peak_memory import peak_memory, reset_peak_memory
 from cimbench.benchmarks.provenance import provenance
 from cimbench.benchmarks.record import PhaseRecord, Record
 from cimbench.datasets.arrays import save_arrays
@@ -32,8 +33,10 @@ from cimbench.methods.memory import ExemplarMemory
 from cimbench.methods.method import Method, Setup
 from cimbench.methods.optimisation import EpochReport, Task
 from cimbench.methods.pool import Pool
+from cimbench.methods.progress import Progress, State
 
 _EMBEDDED_AT_ONCE = 1024
+_FIRST_STAGE = "learning"  # its random streams have no name, but a file's entries need one
 
 
 class Listener(Protocol):
@@ -63,13 +66,16 @@ class Bench:
 def run_cell(cell: Cell, listener: Listener) -> Record:
     """Run a cell, or go on from its checkpoint; results are in cell.folder after every phase."""
     bench = build(cell)
-    record = resume(bench, new_record(bench))
+    record, unfinished = resume(bench, new_record(bench))
     listener.started(record, len(record.phases))
     for phase in map(bench.stream.phase, range(len(record.phases), len(bench.stream))):
         seconds: dict[str, float] = {}
         losses: list[float] = []
+        reset_peak_memory(bench.device)
+        progress, unfinished = phase_progress(bench, record, unfinished, seconds), {}
         with clock(seconds, "learn", bench.device):
-            bench.method.learn(task(bench, phase, losses, listener))
+            bench.method.learn(task(bench, phase, losses, listener, progress))
+        peak = peak_memory(bench.device)
         with clock(seconds, "remember", bench.device):
             if bench.method.uses_memory:
                 remember(bench, phase)
@@ -83,12 +89,14 @@ def run_cell(cell: Cell, listener: Listener) -> Record:
                 losses=losses,
                 memory=account.as_json(),
                 seconds=seconds,
+                peak_memory_bytes=peak,
                 model_bytes=sum(value.nbytes for value in bench.method.state_dict().values()),
             )
         )
         keep(bench, phase, record, evaluation)
         listener.phase(record)
-    cell.checkpoint.unlink(missing_ok=True)
+    for path in (cell.checkpoint, cell.phase_checkpoint):
+        path.unlink(missing_ok=True)
     return record
 
 
@@ -144,19 +152,38 @@ def new_record(bench: Bench) -> Record:
     )
 
 
-def resume(bench: Bench, fresh: Record) -> Record:
-    """The record to go on with, method and memory brought to its state; without a checkpoint the folder is emptied."""
+def resume(bench: Bench, fresh: Record) -> tuple[Record, dict[str, State]]:
+    """The record to go on with, method and memory brought to its state; without a checkpoint the folder is emptied.
+
+    Beside it the trainings of the phase after it, as far as they came.
+    """
     found = load_checkpoint(bench.cell.checkpoint, fresh)
+    inside = load_checkpoint(bench.cell.phase_checkpoint, fresh)
+    record = fresh if found is None else found[1]
     if found is None:
         shutil.rmtree(bench.cell.folder, ignore_errors=True)
-        return fresh
-    states, record = found
-    bench.method.load_state_dict(states["method"])
-    bench.memory.load_state_dict(states["memory"])
-    return record
+    else:
+        bench.method.load_state_dict(found[0]["method"])
+        bench.memory.load_state_dict(found[0]["memory"])
+    belongs = inside is not None and len(inside[1].phases) == len(record.phases)
+    return record, inside[0] if inside is not None and belongs else {}
 
 
-def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener) -> Task:
+def phase_progress(bench: Bench, record: Record, unfinished: dict[str, State], seconds: dict[str, float]) -> Progress:
+    """How far an earlier attempt at the phase after `record` came, its time put down; and where this one is kept."""
+    started, spent = time.perf_counter(), unfinished.pop("clock", {"seconds": torch.zeros(())})
+    seconds["learn"] = float(spent["seconds"])
+
+    def save(stages: Mapping[str, State]) -> None:
+        now = torch.tensor(seconds["learn"] + time.perf_counter() - started, dtype=torch.float64)
+        named = {stage or _FIRST_STAGE: state for stage, state in stages.items()}
+        save_checkpoint(bench.cell.phase_checkpoint, named | {"clock": {"seconds": now}}, record)
+
+    states = {"" if stage == _FIRST_STAGE else stage: state for stage, state in unfinished.items()}
+    return Progress(every=bench.cell.suite.checkpoint_epochs, save=save, states=states)
+
+
+def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener, progress: Progress | None = None) -> Task:
     """The phase's images and the memory, on the device; losses are collected as epochs end."""
     images = bench.stream.train_so_far(phase.index) if bench.method.sees_all_data else phase.train
     memory = bench.memory
@@ -179,6 +206,7 @@ def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener) ->
             artifacts=Artifacts(images, memory.compressor, memory.codec, random) if wears else None,
         ),
         on_epoch=on_epoch,
+        progress=progress or Progress(),
     )
 
 
@@ -213,9 +241,9 @@ def keep(bench: Bench, phase: Phase, record: Record, evaluation: Evaluation) -> 
 
 @contextmanager
 def clock(seconds: dict[str, float], step: str, device: torch.device) -> Iterator[None]:
-    """Note the step's wall time; on a GPU only after it has finished its work."""
+    """Add the step's wall time; on a GPU only after it has finished its work."""
     start = time.perf_counter()
     yield
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    seconds[step] = time.perf_counter() - start
+    seconds[step] = seconds.get(step, 0.0) + time.perf_counter() - start

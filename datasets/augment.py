@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cimbench.datasets.errors import InputError, check_at_least
+from cimbench.datasets.auto_augment import POLICIES, auto_augment
+from cimbench.datasets.errors import InputError, check_at_least, check_choice
 
 MEAN = (0.485, 0.456, 0.406)
 STANDARD_DEVIATION = (0.229, 0.224, 0.225)
@@ -20,16 +21,22 @@ class AugmentParameters:
 
     resized_crop_scale: area share (low, high) of a random resized crop with aspect 3/4 to 4/3, or None.
     crop_padding: pixels of a random shift, edges repeated. flip: mirror half of the images. brightness: factor drawn
-    from 1 +- this.
+    from 1 +- this. auto_augment: policy "imagenet" or "cifar10" (Cubuk et al., CVPR 2019), or None. cutout: side in
+    pixels of a square at a random place, set to the mean colour (DeVries and Taylor, 2017); 0 for none.
     """
 
     resized_crop_scale: tuple[float, float] | None = None
     crop_padding: int = 0
     flip: bool = True
     brightness: float = 0.0
+    auto_augment: str | None = None
+    cutout: int = 0
 
     def __post_init__(self) -> None:
         check_at_least("augment.crop_padding", self.crop_padding, 0)
+        check_at_least("augment.cutout", self.cutout, 0)
+        if self.auto_augment is not None:
+            check_choice("augment.auto_augment", self.auto_augment, POLICIES)
         if not 0 <= self.brightness <= 1:
             raise InputError(f"augment.brightness is {self.brightness}; give 0 to 1")
         scale = self.resized_crop_scale
@@ -81,6 +88,20 @@ def random_resized_crop(images: Tensor, scale: tuple[float, float], random: torc
     return functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
 
 
+def cut_out(images: Tensor, side: int, random: torch.Generator) -> Tensor:
+    """A square of `side` pixels of each image set to 0; its middle lies anywhere, so that it may be cut by the border."""
+    count, _, height, width = images.shape
+    middle = torch.rand(2, count, 1, generator=random, device=random.device).to(images.device)
+
+    def inside(places: int, share: Tensor) -> Tensor:
+        first = (share * places).floor() - side // 2
+        place = torch.arange(places, device=images.device)
+        return (place >= first) & (place < first + side)
+
+    hole = inside(height, middle[0])[:, :, None] & inside(width, middle[1])[:, None, :]
+    return images.masked_fill(hole[:, None], 0.0)
+
+
 def augment(images: Tensor, parameters: AugmentParameters, random: torch.Generator) -> Tensor:
     """(B, 3, S, S) uint8 -> augmented, normalised float32 of the same shape."""
     out = images
@@ -94,4 +115,7 @@ def augment(images: Tensor, parameters: AugmentParameters, random: torch.Generat
     if parameters.brightness:
         factor = _uniform(len(out), 1 - parameters.brightness, 1 + parameters.brightness, random).to(out.device)
         out = (out.float() * factor.view(-1, 1, 1, 1)).clamp(0, 255)
-    return normalise(out)
+    if parameters.auto_augment is not None:
+        out = auto_augment(parameters.auto_augment).of_batch(out.round().to(torch.uint8), random)
+    out = normalise(out)
+    return cut_out(out, parameters.cutout, random) if parameters.cutout else out

@@ -20,7 +20,8 @@ from cimbench.methods.losses import (
 from cimbench.methods.method import Method, Setup
 from cimbench.methods.networks.heads import LinearHead
 from cimbench.methods.networks.network import Network, in_eval
-from cimbench.methods.optimisation import Stage, Task
+from cimbench.methods.optimisation import Task
+from cimbench.methods.recipe import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from torch import Tensor
 from cimbench.datasets.augment import AugmentParameters
 from cimbench.datasets.randomness import generator
 from cimbench.methods.networks.network import Network, NetworkParameters, in_eval
-from cimbench.methods.optimisation import LEARNING, Loss, Stage, Task, TrainingParameters, train
+from cimbench.methods.optimisation import Loss, Task, train
+from cimbench.methods.recipe import LEARNING, Stage, TrainingParameters
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,72 +1,22 @@
-"""The epoch loop that every method shares: SGD with momentum, cosine schedule, non-finite losses stopped."""
+"""The epoch loop that every method shares: SGD with momentum, non-finite losses stopped, state kept between epochs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from cimbench.datasets.augment import AugmentParameters, augment
-from cimbench.datasets.errors import InputError, check_at_least
+from cimbench.datasets.errors import InputError
 from cimbench.datasets.loader import shuffled_batches
 from cimbench.datasets.randomness import generator
 from cimbench.methods.networks.network import Network
 from cimbench.methods.pool import Pool
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingParameters:
-    """base_epochs: of the first phase. epochs: of each later one. The learning rate falls to 0 by a cosine.
-
-    gradient_clip: largest norm of a step's gradient; None (as in the papers) leaves it as it is.
-    """
-
-    base_epochs: int
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    gradient_clip: float | None = None
-
-    def __post_init__(self) -> None:
-        check_at_least("training.base_epochs", self.base_epochs, 1)
-        check_at_least("training.epochs", self.epochs, 1)
-        check_at_least("training.batch_size", self.batch_size, 2)
-        check_at_least("training.learning_rate", self.learning_rate, 0)
-        check_at_least("training.weight_decay", self.weight_decay, 0)
-        if self.gradient_clip is not None and not self.gradient_clip > 0:
-            raise InputError(f"training.gradient_clip is {self.gradient_clip}; give more than 0, or null for none")
-        if not 0 <= self.momentum < 1:
-            raise InputError(f"training.momentum is {self.momentum}; give 0 or more, less than 1")
-
-    def epochs_in(self, phase: int) -> int:
-        """Epochs of phase `phase`."""
-        return self.base_epochs if phase == 0 else self.epochs
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """A phase's training, or a second one after it. name: of its random streams. epochs, learning_rate: instead of the
-    recipe's where given."""
-
-    name: str
-    epochs: int | None = None
-    learning_rate: float | None = None
-
-    def changed(self, training: TrainingParameters) -> TrainingParameters:
-        """The recipe with this stage's own epochs and rate."""
-        return replace(
-            training,
-            base_epochs=self.epochs or training.base_epochs,
-            epochs=self.epochs or training.epochs,
-            learning_rate=training.learning_rate if self.learning_rate is None else self.learning_rate,
-        )
-
-
-LEARNING = Stage(name="")
+from cimbench.methods.progress import Progress, State
+from cimbench.methods.recipe import TrainingParameters, rate_factor
 
 
 class NonFiniteLossError(RuntimeError):
@@ -93,13 +43,17 @@ class EpochReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One phase as a method learns it: `pool` has its new images and the replayed exemplars."""
+    """One phase as a method learns it: `pool` has its new images and the replayed exemplars.
+
+    progress: of an earlier attempt at this phase, and where this one's is kept.
+    """
 
     phase: int
     old_classes: int
     total_classes: int
     pool: Pool
     on_epoch: Callable[[EpochReport], None]
+    progress: Progress = field(default_factory=Progress)
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -120,42 +74,135 @@ def train(
     """
     if len(task.pool) < 2:
         raise InputError(f"phase {task.phase + 1} has {len(task.pool)} image to learn from; give it two or more")
-    epochs = training.epochs_in(task.phase)
-    trainable = [p for p in network.parameters() if p.requires_grad]
-    optimiser = torch.optim.SGD(
-        trainable, training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
-    purpose = (task.phase, stage) if stage else (task.phase,)
-    order = generator(seed, "order", *purpose)
-    random = generator(seed, "augment", *purpose, device=task.pool.device)
+    trainer = Trainer(network, loss, task, training, augmentation, seed, stage)
+    if stage in task.progress.states:
+        trainer.load_state_dict(task.progress.states[stage])
     network.train()
-    for epoch in range(epochs):
-        if not stage:  # a second training wears what the first one wore
-            task.pool.before_epoch(epoch, network)
-        losses = []
-        for indices in shuffled_batches(len(task.pool), training.batch_size, order):
-            images, labels = task.pool.batch(indices, random)
-            value = loss(augment(images, augmentation, random), labels)
-            optimiser.zero_grad(set_to_none=True)
-            value.backward()  # type: ignore[no-untyped-call]
-            if training.gradient_clip is not None:
-                nn.utils.clip_grad_norm_(trainable, training.gradient_clip)
-            optimiser.step()
-            losses.append(value.detach())
-        schedule.step()
-        task.on_epoch(_report(task.phase, stage, epoch, epochs, torch.stack(losses)))
+    with compiled(network, training.compile):
+        while len(trainer.losses) < trainer.epochs:
+            trainer.run_epoch()
+            task.progress.after_epoch(stage, len(trainer.losses), trainer.epochs, trainer.state_dict)
     network.eval()
     for name, value in network.state_dict().items():
         if not bool(torch.isfinite(value).all()):
             raise NonFiniteLossError(f"{name} is not finite after phase {task.phase + 1}", task.phase)
 
 
-def _report(phase: int, stage: str, epoch: int, epochs: int, losses: Tensor) -> EpochReport:
-    """The epoch's report, read from the device once; raises NonFiniteLossError at the first bad batch."""
-    finite = torch.isfinite(losses)
-    if not bool(finite.all()):
-        batch = int((~finite).long().argmax())
-        where = f"phase {phase + 1}, epoch {epoch + 1}, batch {batch + 1}"
-        raise NonFiniteLossError(f"the loss is {float(losses[batch])} in {where}", phase)
-    return EpochReport(phase=phase, stage=stage, epoch=epoch, epochs=epochs, loss=float(losses.mean()))
+@contextmanager
+def compiled(network: nn.Module, wanted: bool) -> Iterator[None]:
+    """Run the network through torch.compile within the block."""
+    if not wanted:
+        yield
+        return
+    network.compile()
+    try:
+        yield
+    finally:
+        network._compiled_call_impl = None
+
+
+class Trainer:
+    """One training of a network on a task, epoch after epoch; its state is all that the rest of it depends on."""
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        task: Task,
+        training: TrainingParameters,
+        augmentation: AugmentParameters,
+        seed: int,
+        stage: str,
+    ) -> None:
+        self.network, self.loss, self.task, self.stage = network, loss, task, stage
+        self.training, self.augmentation = training, augmentation
+        self.epochs = training.epochs_in(task.phase)
+        self.losses: list[float] = []  # one an epoch done
+        self.trainable = [p for p in network.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.SGD(
+            self.trainable, training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
+        )
+        purpose = (task.phase, stage) if stage else (task.phase,)
+        self.order = generator(seed, "order", *purpose)
+        self.random = generator(seed, "augment", *purpose, device=task.pool.device)
+
+    def run_epoch(self) -> None:
+        """Learn from every image once, at this epoch's rate; tell the task."""
+        epoch, task, training = len(self.losses), self.task, self.training
+        for group in self.optimiser.param_groups:
+            group["lr"] = training.learning_rate * rate_factor(training, epoch, self.epochs)
+        if not self.stage:  # a second training wears what the first one wore
+            task.pool.before_epoch(epoch, self.network)
+        losses = []
+        for indices in shuffled_batches(len(task.pool), training.batch_size, self.order):
+            images, labels = task.pool.batch(indices, self.random)
+            losses.append(self._step(augment(images, self.augmentation, self.random), labels))
+        self._finish_epoch(torch.stack(losses))
+
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One step on a batch; its loss, still on the device."""
+        lower = self.training.precision == "bfloat16"
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=lower):
+            value = self.loss(images, labels)
+        self.optimiser.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        if self.training.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.trainable, self.training.gradient_clip)
+        self.optimiser.step()
+        return value.detach()
+
+    def _finish_epoch(self, losses: Tensor) -> None:
+        """Read the batches' losses from the device, once; raises NonFiniteLossError at the first bad batch."""
+        finite = torch.isfinite(losses)
+        if not bool(finite.all()):
+            batch, phase = int((~finite).long().argmax()), self.task.phase
+            where = f"phase {phase + 1}, epoch {len(self.losses) + 1}, batch {batch + 1}"
+            raise NonFiniteLossError(f"the loss is {float(losses[batch])} in {where}", phase)
+        self.losses.append(float(losses.mean()))
+        self._tell(len(self.losses) - 1)
+
+    def _tell(self, epoch: int) -> None:
+        self.task.on_epoch(
+            EpochReport(
+                phase=self.task.phase, stage=self.stage, epoch=epoch, epochs=self.epochs, loss=self.losses[epoch]
+            )
+        )
+
+    def state_dict(self) -> State:
+        """Network, momentum, random streams, what new images wear, and the losses of the epochs done."""
+        state = {f"network.{name}": _kept(value) for name, value in self.network.state_dict().items()}
+        state |= {f"pool.{name}": value for name, value in self.task.pool.state_dict().items()}
+        state["losses"] = torch.tensor(self.losses, dtype=torch.float64)
+        if len(self.losses) == self.epochs:
+            return state
+        for number, parameter in enumerate(self.trainable):
+            momentum = self.optimiser.state[parameter].get("momentum_buffer")
+            if momentum is not None:
+                state[f"momentum.{number}"] = _kept(momentum)
+        return state | {"order": self.order.get_state(), "random": self.random.get_state()}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from a saved state; the epochs done are told again."""
+        self.network.load_state_dict(_below("network.", state))
+        self.task.pool.load_state_dict(_below("pool.", state))
+        self.losses = state["losses"].tolist()
+        for epoch in range(len(self.losses)):
+            self._tell(epoch)
+        if len(self.losses) == self.epochs:
+            return
+        for number, parameter in enumerate(self.trainable):
+            if f"momentum.{number}" in state:
+                momentum = state[f"momentum.{number}"].to(parameter.device)
+                self.optimiser.state[parameter]["momentum_buffer"] = momentum.clone()
+        self.order.set_state(state["order"].cpu())
+        self.random.set_state(state["random"].cpu())
+
+
+def _kept(value: Tensor) -> Tensor:
+    """A copy on the CPU."""
+    return value.detach().to("cpu", copy=True)
+
+
+def _below(prefix: str, state: State) -> State:
+    """The part of a state whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

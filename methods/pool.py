@@ -58,6 +58,15 @@ class Pool:
         if self.artifacts is not None:
             self.artifacts.before_epoch(epoch, network)
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """What new images wear; nothing where they wear nothing."""
+        return self.artifacts.state_dict() if self.artifacts is not None else {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Wear what was worn."""
+        if self.artifacts is not None:
+            self.artifacts.load_state_dict(state)
+
     def batch(self, indices: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Images (B, 3, S, S) uint8 and labels (B,) on the device, for (B,) indices on the CPU; not yet augmented.
 

@@ -12,8 +12,9 @@ from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.randomness import generator
 from cimbench.methods.method import Setup
 from cimbench.methods.networks.network import Network, NetworkParameters
-from cimbench.methods.optimisation import EpochReport, Task, TrainingParameters
+from cimbench.methods.optimisation import EpochReport, Task
 from cimbench.methods.pool import Pool
+from cimbench.methods.recipe import TrainingParameters
 from cimbench.methods.replay import Replay, ReplayParameters
 
 NAMES = ("china.jpg", "flower.jpg")

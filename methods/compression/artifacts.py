@@ -54,4 +54,14 @@ class Artifacts:
         if self.refreshes == 0:
             return images
         chosen = torch.rand(len(indices), generator=random, device=random.device) < self.probability
-        return torch.where(chosen.to(images.device).view(-1, 1, 1, 1), self.worn[indices.to(self.worn.device)], images)
+        worn = self.worn[indices.to(self.worn.device)].to(images.device)
+        return torch.where(chosen.to(images.device).view(-1, 1, 1, 1), worn, images)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Refreshes so far, the versions made at the last one, the random stream."""
+        return {"refreshes": torch.tensor(self.refreshes), "worn": self.worn, "random": self.random.get_state()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Wear what was worn."""
+        self.refreshes, self.worn = int(state["refreshes"]), state["worn"].to(self.worn.device)
+        self.random.set_state(state["random"].cpu())

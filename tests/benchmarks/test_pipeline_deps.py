@@ -14,10 +14,20 @@ from tests.conftest import ROOT
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 # They carry values to and fro, and do not compute a number: parameters in (their values are the stage's params),
-# records and pictures out.
+# records, pictures and the memory in use out.
 CARRIERS = {
     f"benchmarks/{name}.py"
-    for name in ("checkpoint", "config", "gallery", "metrics", "parameters", "provenance", "record", "registry")
+    for name in (
+        "checkpoint",
+        "config",
+        "gallery",
+        "metrics",
+        "parameters",
+        "peak_memory",
+        "provenance",
+        "record",
+        "registry",
+    )
 }
 
 

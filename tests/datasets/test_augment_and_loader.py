@@ -1,17 +1,21 @@
 import numpy as np
 import pytest
 import torch
+from torchvision import transforms
+from torchvision.transforms.autoaugment import _apply_op
 
 from cimbench.datasets.augment import (
     MEAN,
     STANDARD_DEVIATION,
     AugmentParameters,
     augment,
+    cut_out,
     mirrored,
     normalise,
     random_resized_crop,
     random_shift,
 )
+from cimbench.datasets.auto_augment import POLICIES, auto_augment
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.loader import shuffled_batches
 from cimbench.datasets.randomness import generator
@@ -64,8 +68,65 @@ def test_flip_mirrors_about_half_of_the_images_and_no_pixels() -> None:
     assert 60 < int(is_plain.sum()) < 140
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_auto_augment_is_torchvisions_first_version_image_by_image(policy: str) -> None:
+    """The same draws through `torchvision.transforms` (v1, written apart from v2), one image after another."""
+    images = textured_images(150, 20, 24, 1)
+    batch = auto_augment(policy).of_batch(images, generator(4, "test"))
+    random = generator(4, "test")
+    table = transforms.AutoAugment(POLICIES[policy])
+    chosen = torch.randint(25, (150,), generator=random)
+    draws = torch.rand(150, 2, 2, generator=random)
+    strengths = table._augmentation_space(10, (20, 24))
+    used = set()
+    for number, image in enumerate(images):
+        for step, (name, probability, level) in enumerate(table.policies[chosen[number]]):
+            happens, sign = draws[number, step].tolist()
+            if happens >= probability:
+                continue
+            values, signed = strengths[name]
+            strength = 0.0 if level is None else float(values[level])
+            strength = -strength if signed and sign < 0.5 else strength
+            image = _apply_op(image, name, strength, transforms.InterpolationMode.NEAREST, None)
+            used.add((name, np.sign(strength)))
+        difference = (image.int() - batch[number].int()).abs().double()
+        # the versions round differently; a second operation can make a level of difference a few
+        assert float(difference.mean()) < 0.5, (number, table.policies[chosen[number]])
+    assert len(used) > 12
+    assert not torch.equal(batch, images)
+
+
+def test_a_cutout_is_a_square_at_a_random_place() -> None:
+    images = torch.ones(400, 3, 10, 12)
+    holes = cut_out(images, 4, generator(1, "test")) == 0
+    assert bool((holes == holes[:, :1]).all())  # the same in every channel
+    rows, columns = holes[:, 0].any(2), holes[:, 0].any(1)
+    assert torch.equal(holes[:, 0], rows[:, :, None] & columns[:, None, :])
+    for sides, places in ((rows, 10), (columns, 12)):
+        lengths = sides.sum(1)
+        assert set(lengths.tolist()) == {2, 3, 4}  # whole, or cut by the border
+        first = torch.where(lengths == 4, sides.float().argmax(1), -1)
+        assert set(first.tolist()) >= set(range(places - 4 + 1))
+        assert bool((sides.float().diff(dim=1).abs().sum(1) <= 2).all())  # in one piece
+
+
+def test_auto_augment_and_cutout_are_part_of_the_augmentation() -> None:
+    images = textured_images(40, 16, 16, 0)
+    plain = augment(images, AugmentParameters(flip=False), generator(0, "test"))
+    assert torch.equal(plain, normalise(images))
+    policy = AugmentParameters(flip=False, auto_augment="imagenet")
+    expected = normalise(auto_augment("imagenet").of_batch(images, generator(0, "test")))
+    assert torch.equal(augment(images, policy, generator(0, "test")), expected)
+    cut = augment(images, AugmentParameters(flip=False, cutout=6), generator(0, "test"))
+    assert torch.equal(cut, cut_out(plain, 6, generator(0, "test")))
+    shaken = AugmentParameters(resized_crop_scale=(0.3, 1.0), brightness=0.2, auto_augment="cifar10", cutout=4)
+    assert bool(torch.isfinite(augment(images, shaken, generator(0, "test"))).all())
+
+
 def test_same_generator_state_gives_the_same_bits_and_the_input_stays() -> None:
-    parameters = AugmentParameters(resized_crop_scale=(0.5, 1.0), crop_padding=2, flip=True, brightness=0.2)
+    parameters = AugmentParameters(
+        resized_crop_scale=(0.5, 1.0), crop_padding=2, brightness=0.2, auto_augment="imagenet", cutout=5
+    )
     images = textured_images(8, 16, 16, 0)
     before = images.clone()
     one, two = (augment(images, parameters, generator(5, "augment", 0)) for _ in range(2))
@@ -81,7 +142,16 @@ def test_an_epoch_shows_every_image_once() -> None:
     assert torch.cat(batches).tolist() != list(range(33))
 
 
-@pytest.mark.parametrize("values", [{"crop_padding": -1}, {"brightness": -0.1}, {"resized_crop_scale": (0.0, 1.0)}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"crop_padding": -1},
+        {"brightness": -0.1},
+        {"resized_crop_scale": (0.0, 1.0)},
+        {"auto_augment": "imagnet"},
+        {"cutout": -2},
+    ],
+)
 def test_bad_values_are_named(values: dict[str, object]) -> None:
     with pytest.raises(InputError, match=f"augment.{next(iter(values))}"):
         AugmentParameters(**values)  # type: ignore[arg-type]

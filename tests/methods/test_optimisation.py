@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from cimbench.datasets.augment import AugmentParameters, normalise
-from cimbench.methods.optimisation import EpochReport, NonFiniteLossError, Task, TrainingParameters, train
+from cimbench.methods.optimisation import EpochReport, NonFiniteLossError, Task, train
 from cimbench.methods.pool import Pool
+from cimbench.methods.recipe import TrainingParameters
 
 PLAIN = AugmentParameters(flip=False)
 

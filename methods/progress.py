@@ -1,0 +1,30 @@
+"""How far the trainings of a phase have come: enough to go on in the middle of one, to the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+
+@dataclass
+class Progress:
+    """States of a phase's trainings by their stage's name: finished ones, and the one that goes on.
+
+    A method that learns a phase again from its start finds its finished trainings here and skips them, so that no
+    method knows about it. every: epochs between savings; None saves nothing. save: writes all states.
+    """
+
+    every: int | None = None
+    save: Callable[[Mapping[str, State]], None] = lambda _states: None
+    states: dict[str, State] = field(default_factory=dict)
+
+    def after_epoch(self, stage: str, done: int, epochs: int, state: Callable[[], State]) -> None:
+        """Keep a stage's state if `done` of `epochs` epochs are due for it, or the last."""
+        if self.every is None or (done % self.every and done < epochs):
+            return
+        self.states[stage] = state()
+        self.save(self.states)
