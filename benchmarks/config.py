@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,65 +13,23 @@ import torch
 
 from cimbench.benchmarks import registry
 from cimbench.benchmarks.parameters import build
+from cimbench.benchmarks.sections import DatasetParameters, MatrixParameters, MemoryParameters, RecipeParameters
 from cimbench.datasets.augment import AugmentParameters
 from cimbench.datasets.errors import InputError, check_at_least, check_choice, check_file_name, check_seed
 from cimbench.datasets.split import ProtocolParameters
 from cimbench.methods.budget import BudgetParameters
-from cimbench.methods.herding import SELECTIONS
 from cimbench.methods.networks.network import NetworkParameters
 from cimbench.methods.recipe import TrainingParameters
 
 PARAMETERS_FILE = Path("params.yaml")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetParameters:
-    """name: of the prepared data, printed in tables. source: see registry.SOURCES, with its own parameters."""
-
-    name: str
-    source: str
-    parameters: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        check_file_name("dataset.name", self.name)
-
-    def build_source(self) -> tuple[Any, Any]:
-        """The source's `prepare` function and its checked parameters."""
-        prepare, cls = registry.load("dataset.source", registry.SOURCES, self.source)
-        return prepare, build(cls, self.parameters, "dataset.parameters")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MatrixParameters:
-    """The suite's cells: every method with every compressor and seed."""
-
-    methods: list[str]
-    compressors: list[str]
-    seeds: list[int]
-
-    def __post_init__(self) -> None:
-        for name in ("methods", "compressors", "seeds"):
-            if not getattr(self, name):
-                raise InputError(f"matrix.{name} is empty; name at least one")
-        for seed in self.seeds:
-            check_seed("matrix.seeds", seed)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryParameters:
-    """selection: which images become exemplars. mirrored_means: nearest means also of the exemplars' mirror images."""
-
-    selection: str = "herding"
-    mirrored_means: bool = True
-
-    def __post_init__(self) -> None:
-        check_choice("memory.selection", self.selection, SELECTIONS)
+RECIPES = ("shared", "paper")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
     """Everything in params.yaml, checked.
 
+    recipe: "shared" trains every method by `training` and `augment`; "paper" each by its own in `recipes`.
     checkpoint_epochs: epochs after which the state within a phase is saved as well, so that a stopped cell goes on from
     there; None saves after phases alone. It changes no number.
     """
@@ -88,6 +46,8 @@ class Suite:
     augment: AugmentParameters
     methods: dict[str, dict[str, Any]]
     compressors: dict[str, dict[str, Any]]
+    recipe: str = "shared"
+    recipes: dict[str, RecipeParameters] = field(default_factory=dict)
     checkpoint_epochs: int | None = None
 
     def __post_init__(self) -> None:
@@ -95,16 +55,18 @@ class Suite:
         check_file_name("suite", self.suite)
         if self.checkpoint_epochs is not None:
             check_at_least("checkpoint_epochs", self.checkpoint_epochs, 1)
+        check_choice("recipe", self.recipe, RECIPES)
+        for name in self.recipes:
+            registry.load("recipes: method", registry.METHODS, name)
         for name in self.methods:
             registry.load("methods: method", registry.METHODS, name)
         for name in self.compressors:
             registry.load("compressors: compressor", registry.COMPRESSORS, name)
         named = {(method, compressor) for method in self.methods for compressor in self.compressors}
         wanted = {(method, compressor) for method in self.matrix.methods for compressor in self.matrix.compressors}
+        wanted |= {(bound, "none") for bound in self.matrix.bounds}
         for method, compressor in sorted(named | wanted):
-            find_cell(self, method, compressor, self.matrix.seeds[0])
-        for compressor in sorted({compressor for _, compressor in named | wanted}):
-            check_artifacts(self, compressor)
+            check_artifacts(find_cell(self, method, compressor, self.matrix.seeds[0]))
         if any(registry.load("method", registry.METHODS, name)[0].uses_memory for name in self.matrix.methods):
             for compressor in self.matrix.compressors:
                 check_held_out(self, compressor)
@@ -128,6 +90,8 @@ class Suite:
         matrix = self.matrix
         for method, compressor, seed in itertools.product(matrix.methods, matrix.compressors, matrix.seeds):
             yield Cell(suite=self, method=method, compressor=compressor, seed=seed)
+        for bound, seed in itertools.product(matrix.bounds, matrix.seeds):
+            yield Cell(suite=self, method=bound, compressor="none", seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,11 +140,35 @@ class Cell:
         section = f"compressors.{self.compressor}"
         return cls, build(parameters, self.suite.compressors.get(self.compressor, {}), section)
 
+    @property
+    def training(self) -> TrainingParameters:
+        """How the cell trains, by the suite's recipe."""
+        shared = self.suite.training
+        if self.suite.recipe == "shared":
+            return shared
+        own = asdict(shared) | self._own_recipe.training
+        return build(TrainingParameters, own, f"recipes.{self.method}.training")
+
+    @property
+    def augment(self) -> AugmentParameters:
+        """What its training images undergo, by the suite's recipe."""
+        own = self._own_recipe.augment if self.suite.recipe == "paper" else None
+        return own or self.suite.augment
+
+    @property
+    def _own_recipe(self) -> RecipeParameters:
+        if self.method not in self.suite.recipes:
+            raise InputError(
+                f"recipe is paper, but recipes.{self.method} is missing; give it one ({{}} for the shared)"
+            )
+        return self.suite.recipes[self.method]
+
     def resolved(self) -> dict[str, Any]:
         """Everything that defines the cell's numbers, as plain JSON-able values."""
         suite = self.suite
-        sections = ("dataset", "protocol", "budget", "memory", "network", "training", "augment")
+        sections = ("dataset", "protocol", "budget", "memory", "network")
         resolved: dict[str, Any] = {name: asdict(getattr(suite, name)) for name in sections}
+        resolved |= {"recipe": suite.recipe, "training": asdict(self.training), "augment": asdict(self.augment)}
         resolved["method"] = {"name": self.method, **asdict(self.build_method_parameters()[1])}
         resolved["compressor"] = {"name": self.compressor, **asdict(self.build_compressor_parameters()[1])}
         resolved |= {"seed": self.seed, "device": suite.device}
@@ -212,6 +200,7 @@ def find_cell(suite: Suite, method: str, compressor: str, seed: int) -> Cell:
     cell = Cell(suite=suite, method=method, compressor=compressor, seed=seed)
     cell.build_method_parameters()
     cell.build_compressor_parameters()
+    cell.training, cell.augment  # noqa: B018 - checked here, before anything runs
     return cell
 
 
@@ -225,14 +214,14 @@ def check_held_out(suite: Suite, compressor: str) -> None:
         )
 
 
-def check_artifacts(suite: Suite, compressor: str) -> None:
+def check_artifacts(cell: Cell) -> None:
     """Raise InputError where new images would wear compressed versions only after the last epoch of every phase."""
-    _, parameters = find_cell(suite, suite.matrix.methods[0], compressor, 0).build_compressor_parameters()
-    artifacts, longest = getattr(parameters, "artifacts", None), max(suite.training.base_epochs, suite.training.epochs)
+    _, parameters = cell.build_compressor_parameters()
+    artifacts, longest = getattr(parameters, "artifacts", None), max(cell.training.base_epochs, cell.training.epochs)
     if artifacts is not None and artifacts.refresh_epochs >= longest:
         raise InputError(
-            f"compressors.{compressor}.artifacts.refresh_epochs is {artifacts.refresh_epochs}, but no phase has more "
-            f"than {longest} epochs, so nothing would be worn; give less, or artifacts: null"
+            f"compressors.{cell.compressor}.artifacts.refresh_epochs is {artifacts.refresh_epochs}, but no phase has "
+            f"more than {longest} epochs, so nothing would be worn; give less, or artifacts: null"
         )
 
 

@@ -107,7 +107,7 @@ def build(cell: Cell) -> Bench:
     store = ImageStore.load(suite.store)
     stream = ClassStream(store, load_split(suite.split_path(cell.seed), store, suite.protocol, cell.seed))
     setup = Setup(
-        network=suite.network, training=suite.training, augmentation=suite.augment, seed=cell.seed, device=device
+        network=suite.network, training=cell.training, augmentation=cell.augment, seed=cell.seed, device=device
     )
     method_class, method_parameters = cell.build_method_parameters()
     compressor_class, compressor_parameters = cell.build_compressor_parameters()
@@ -207,14 +207,16 @@ def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener, pr
         ),
         on_epoch=on_epoch,
         progress=progress or Progress(),
+        positions=phase.positions,
+        nominal_exemplars=int(memory.budget.share(max(1, phase.old_classes)) // memory.budget.plain_cost),
     )
 
 
 def remember(bench: Bench, phase: Phase) -> None:
-    """Let the memory take the phase's exemplars, by the network as it is."""
+    """Let the memory take the phase's exemplars, by the method's selecting network."""
     held_out = bench.stream.validation(phase.index) if bench.memory.compressor.needs_held_out else None
     random = generator(bench.cell.seed, "selection", phase.index)
-    bench.memory.remember(phase, bench.method.network, random, held_out)
+    bench.memory.remember(phase, bench.method.selector, random, held_out)
 
 
 def evaluate_phase(bench: Bench, phase: Phase) -> Evaluation:

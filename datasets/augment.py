@@ -89,7 +89,7 @@ def random_resized_crop(images: Tensor, scale: tuple[float, float], random: torc
 
 
 def cut_out(images: Tensor, side: int, random: torch.Generator) -> Tensor:
-    """A square of `side` pixels of each image set to 0; its middle lies anywhere, so that it may be cut by the border."""
+    """A square of `side` pixels of each image set to 0; its middle lies anywhere, so that the border may cut it."""
     count, _, height, width = images.shape
     middle = torch.rand(2, count, 1, generator=random, device=random.device).to(images.device)
 

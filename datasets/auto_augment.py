@@ -12,7 +12,7 @@ POLICIES = {"imagenet": v2.AutoAugmentPolicy.IMAGENET, "cifar10": v2.AutoAugment
 _LEVELS = 10
 
 
-class BatchedAutoAugment(v2.AutoAugment):
+class BatchedAutoAugment(v2.AutoAugment):  # type: ignore[misc]
     """Each image of a batch gets a sub-policy of its own; images with the same operation and strength go together.
 
     torchvision applies one sub-policy to a whole batch and draws from the global generator.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.split import Split
@@ -13,12 +14,16 @@ from cimbench.datasets.split import Split
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One phase: `train` holds its new classes only, labelled old_classes .. total_classes - 1."""
+    """One phase: `train` holds its new classes only, labelled old_classes .. total_classes - 1.
+
+    positions: (N,) of these images among all training images of the data set, which are numbered from 0.
+    """
 
     index: int
     old_classes: int
     total_classes: int
     train: ImageStore
+    positions: Tensor
 
     @property
     def new_labels(self) -> range:
@@ -52,11 +57,13 @@ class ClassStream:
         """Phase `index` (0-based)."""
         old = sum(self.group_sizes[:index])
         part = self.split.phases[index]
+        numbers = (~self.store.is_test).cumsum(0) - 1
         return Phase(
             index=index,
             old_classes=old,
             total_classes=old + len(part.classes),
             train=self.store.subset(torch.tensor(part.train)),
+            positions=numbers[torch.tensor(part.train)],
         )
 
     def validation(self, index: int) -> ImageStore:

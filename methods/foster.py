@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cimbench.datasets.errors import InputError, check_at_least
+from cimbench.datasets.errors import InputError, check_at_least, check_choice
 from cimbench.datasets.randomness import generator
 from cimbench.methods.losses import (
     alignment_factor,
@@ -21,13 +21,18 @@ from cimbench.methods.method import Method, Setup
 from cimbench.methods.networks.heads import LinearHead
 from cimbench.methods.networks.network import Network, in_eval
 from cimbench.methods.optimisation import Task
-from cimbench.methods.recipe import Stage
+from cimbench.methods.recipe import FIDELITIES, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
 class FOSTERParameters:
     """beta1, beta2: of the effective numbers that balance boosting and compression; beta1 is one value, or one for each
     later phase. temperature: of both distillations. compression_epochs: of the student; None takes training.epochs.
+
+    exemplar_counts, image_counts: what the effective numbers are computed from: "corrected", the exemplars and images
+    that are there, or "reference", the published code's: as many exemplars of an old class as the budget holds
+    uncompressed, and for a new class the sum of its images' places in the data set.
+    selector: the network that boxes, herding and nearest means come from, "teacher" as published, or "student".
 
     warm_start: the new branch starts from the old one's weights. teacher_alignment, student_alignment: whether new rows
     are shortened to the old ones' length, times alignment_value ^ (old / new classes).
@@ -41,11 +46,17 @@ class FOSTERParameters:
     teacher_alignment: bool = False
     student_alignment: bool = False
     alignment_value: float = 1.0
+    exemplar_counts: str = "corrected"
+    image_counts: str = "corrected"
+    selector: str = "teacher"
 
     def __post_init__(self) -> None:
         for name, beta in (*(("beta1", beta) for beta in self.beta1), ("beta2", self.beta2)):
             if not 0 <= beta < 1:
                 raise InputError(f"methods.foster.{name} is {beta}; give 0 or more, less than 1")
+        check_choice("methods.foster.exemplar_counts", self.exemplar_counts, FIDELITIES)
+        check_choice("methods.foster.image_counts", self.image_counts, FIDELITIES)
+        check_choice("methods.foster.selector", self.selector, ("teacher", "student"))
         if not self.beta1:
             raise InputError("methods.foster.beta1 is empty; give one value, or one for each later phase")
         if not self.temperature > 0:
@@ -59,8 +70,7 @@ class FOSTERParameters:
 class FOSTER(Method):
     """A second branch learns what the old one misses (the teacher); both are compressed into one (the student).
 
-    The teacher is the network that boxes, features for herding and nearest means come from; the next phase starts from
-    the student. Both are scored.
+    The next phase starts from the student. Both are scored.
     """
 
     def __init__(self, setup: Setup, parameters: FOSTERParameters) -> None:
@@ -76,9 +86,19 @@ class FOSTER(Method):
             self.student = self.network
             return
         old = copy.deepcopy(self.student).eval().requires_grad_(False)
-        counts = task.pool.all_labels.bincount(minlength=task.total_classes).clamp(min=1)  # a class may hold none
+        counts = self._counts(task)
         self._boost(task, old, counts)
         self._compress(task, old, counts)
+
+    def _counts(self, task: Task) -> Tensor:
+        """Images of each class (classes,), at least 1, since a class may hold none."""
+        counts = task.pool.all_labels.bincount(minlength=task.total_classes)
+        if self.parameters.exemplar_counts == "reference":
+            counts[: task.old_classes] = task.nominal_exemplars
+        if self.parameters.image_counts == "reference":
+            sums = torch.zeros_like(counts).index_add_(0, task.pool.labels.cpu(), task.positions)
+            counts[task.old_classes :] = sums[task.old_classes :]
+        return counts.clamp(min=1)
 
     def _boost(self, task: Task, old: Network, counts: Tensor) -> None:
         """L = CE(logits / weights) + CE(new branch's own logits) + KD to the old model (eqs. 9 to 11)."""
@@ -132,6 +152,11 @@ class FOSTER(Method):
         factor = alignment_factor(network.head.weight, new_classes)
         factor = factor * self.parameters.alignment_value ** (task.old_classes / new_classes)
         network.head.weight[task.old_classes :] *= factor
+
+    @property
+    def selector(self) -> Network:
+        """The teacher or the student."""
+        return self.network if self.parameters.selector == "teacher" else self.student
 
     def scores(self, images: Tensor) -> dict[str, Tensor]:
         """The teacher's and the student's."""

@@ -43,6 +43,11 @@ class Method(ABC):
         random = generator(self.setup.seed, "initialise", *purpose)
         return Network(self.setup.network, random, self.head).to(self.setup.device)
 
+    @property
+    def selector(self) -> Network:
+        """The network that boxes, features for herding and nearest means come from."""
+        return self.network
+
     @abstractmethod
     def learn(self, task: Task) -> None:
         """Learn one phase."""
@@ -66,7 +71,7 @@ class Method(ABC):
 
     def embed(self, images: Tensor) -> Tensor:
         """Features (N, F) of images (N, 3, S, S) uint8, for herding and nearest means."""
-        return in_eval(self.network, images, "features")
+        return in_eval(self.selector, images, "features")
 
     def scores(self, images: Tensor) -> dict[str, Tensor]:
         """Scores (N, classes) of images (N, 3, S, S) uint8 for each of the method's own heads."""

@@ -45,7 +45,8 @@ class EpochReport:
 class Task:
     """One phase as a method learns it: `pool` has its new images and the replayed exemplars.
 
-    progress: of an earlier attempt at this phase, and where this one's is kept.
+    progress: of an earlier attempt at this phase, and where this one's is kept. positions: (N,) of the new images among
+    the data set's training images. nominal_exemplars: uncompressed ones that an old class's share of the budget holds.
     """
 
     phase: int
@@ -54,6 +55,8 @@ class Task:
     pool: Pool
     on_epoch: Callable[[EpochReport], None]
     progress: Progress = field(default_factory=Progress)
+    positions: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    nominal_exemplars: int = 0
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]

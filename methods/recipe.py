@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from cimbench.datasets.errors import InputError, check_at_least, check_choice
 
+# of a defect of a reference code: mended, or as it is there
+FIDELITIES = ("corrected", "reference")
 SCHEDULES = ("cosine", "steps")
 PRECISIONS = ("float32", "bfloat16")
 
@@ -80,8 +82,14 @@ class Stage:
             training = replace(training, learning_rate=self.learning_rate)
         if self.epochs is None:
             return training
-        plain = {"schedule": "cosine", "milestones": (), "warmup_epochs": 0}
-        return replace(training, base_epochs=self.epochs, epochs=self.epochs, **plain)
+        return replace(
+            training,
+            base_epochs=self.epochs,
+            epochs=self.epochs,
+            schedule="cosine",
+            milestones=(),
+            warmup_epochs=0,
+        )
 
 
 LEARNING = Stage(name="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hydra import compose, initialize_config_dir
 from hypothesis import settings
+from omegaconf import OmegaConf
 
 # Without a GPU the kernels run through Triton's interpreter; read when torchvision first imports Triton, below.
 os.environ["TRITON_INTERPRET"] = str(int(not torch.cuda.is_available()))
@@ -93,9 +96,20 @@ def coloured_store(classes: int = 4, train: int = 12, test: int = 6, side: int =
     )
 
 
+@functools.cache
+def _composed(overrides: tuple[str, ...]) -> str:
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        return OmegaConf.to_yaml(compose("config", overrides=list(overrides)), resolve=True)
+
+
+def composed(*overrides: str) -> Any:
+    """What DVC writes to params.yaml."""
+    return yaml.safe_load(_composed(overrides))
+
+
 def tiny_parameters(**sections: dict[str, Any]) -> dict[str, Any]:
     """params.yaml's content for a suite of seconds; keyword sections are merged in."""
-    content: dict[str, Any] = yaml.safe_load((ROOT / "conf/suite/embedded.yaml").read_text())
+    content: dict[str, Any] = composed()
     content |= {"suite": "test", "matrix": {"methods": ["replay"], "compressors": ["none"], "seeds": [3]}}
     content["dataset"] = {"name": "coloured", "source": "cluttered_digits", "parameters": {}}
     content["protocol"] |= {"phases": 2}

@@ -125,7 +125,7 @@ def _amount(value: float, unit: str) -> str:
 
 
 def caption(records: Sequence[Record]) -> str:
-    """What the table is about: data, protocol, budget, network, seeds, hardware."""
+    """What the table is about: data, protocol, budget, network, recipe, seeds, hardware."""
     first = records[0]
     config, origin = first.config, first.provenance
     protocol, budget, network = config["protocol"], config["budget"], config["network"]
@@ -138,7 +138,7 @@ def caption(records: Sequence[Record]) -> str:
         f"{protocol['name'].upper()}, {len(first.group_sizes)} phases. Budget: {budget['exemplars_per_class']:g} "
         f"uncompressed exemplars a class ({budget['sharing'].replace('_', ' ')}), counted in "
         f"{UNIT_WORDS[budget['unit']].format(**budget)}. Network: {network['architecture']}, width {network['width']}, "
-        f"{network['input_side']} px. {spread_words} "
+        f"{network['input_side']} px. Recipe: {config['recipe']}. {spread_words} "
         f"({', '.join(map(str, seeds))}). {'; '.join(devices)}; torch {origin['versions']['torch']}; "
         f"commit {', '.join(commits)}."
     )

@@ -19,12 +19,15 @@ ARCHITECTURES = {"resnet18": (2, 2, 2, 2), "resnet8": (1, 1, 1)}
 @dataclass(frozen=True, kw_only=True)
 class NetworkParameters:
     """architecture: resnet18 (four stages of two blocks) or resnet8 (three stages of one). width: channels of the
-    first stage (64 in the papers). stem: see resnet.STEMS. input_side: pixels to which images are squashed."""
+    first stage (64 in the papers). stem: see resnet.STEMS. input_side: pixels to which images are squashed.
+    channels_last: weights laid out with channels innermost, which tensor cores prefer.
+    """
 
     architecture: str
     stem: str
     width: int
     input_side: int
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         check_choice("network.architecture", self.architecture, ARCHITECTURES)
@@ -64,7 +67,8 @@ class Network(nn.Module):
         blocks, activated = ARCHITECTURES[given.architecture], self.head_kind != "cosine"
         branch = ResNet(blocks, given.width, given.stem, last_activation=activated)
         initialise(branch, random)
-        return branch
+        layout = torch.channels_last if given.channels_last else torch.contiguous_format
+        return branch.to(memory_format=layout)
 
     @property
     def features(self) -> int:

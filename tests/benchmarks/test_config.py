@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,14 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from cimbench.benchmarks.cli import main
 from cimbench.benchmarks.config import Suite, find_cell, load_suite, resolve_device
 from cimbench.benchmarks.parameters import build, flatten
+from cimbench.benchmarks.registry import METHODS
+from cimbench.datasets.augment import AugmentParameters
 from cimbench.datasets.errors import InputError
-from tests.conftest import ROOT, tiny_parameters, tiny_suite
+from tests.conftest import ROOT, composed, replaced, tiny_parameters, tiny_suite
 
 
 def broken(path: str, value: Any) -> dict[str, Any]:
@@ -154,6 +155,50 @@ def test_cells_are_the_matrix() -> None:
     assert [cell.name for cell in suite.cells()] == ["replay-none-1", "replay-none-2", "icarl-none-1", "icarl-none-2"]
 
 
+def test_bounds_run_once_a_seed() -> None:
+    matrix = {"methods": ["replay"], "compressors": ["none", "full"], "seeds": [1, 2], "bounds": ["joint"]}
+    names = [cell.name for cell in tiny_suite(matrix=matrix).cells()]
+    assert names == ["replay-none-1", "replay-none-2", "replay-full-1", "replay-full-2", "joint-none-1", "joint-none-2"]
+    with pytest.raises(InputError, match=r"matrix.bounds names icarl, which has a memory; name it in matrix.methods"):
+        tiny_suite(matrix={**matrix, "bounds": ["icarl"]})
+
+
+def test_a_papers_recipe_is_the_methods_own() -> None:
+    """What it names replaces the suite's; the rest, and every method without one, stays the suite's."""
+    own = {"training": {"epochs": 7, "schedule": "steps", "milestones": [3, 5]}, "augment": {"flip": True, "cutout": 8}}
+    recipes = {"icarl": own, "replay": {}}
+    for recipe in ("shared", "paper"):
+        suite = tiny_suite(recipe=recipe, recipes=recipes)
+        cells = {name: find_cell(suite, name, "none", 1) for name in ("icarl", "replay")}
+        assert (cells["replay"].training, cells["replay"].augment) == (suite.training, suite.augment)
+        resolved = cells["icarl"].resolved()
+        assert resolved["recipe"] == recipe
+        if recipe == "shared":
+            assert (cells["icarl"].training, cells["icarl"].augment) == (suite.training, suite.augment)
+            continue
+        assert cells["icarl"].augment == AugmentParameters(flip=True, cutout=8)
+        differing = {"epochs": 7, "schedule": "steps", "milestones": [3, 5]}
+        assert resolved["training"] == {**dataclasses.asdict(suite.training), **differing}
+    with pytest.raises(InputError, match=r"recipe is paper, but recipes.der is missing; give it one"):
+        replaced(suite, recipes={})
+    with pytest.raises(InputError, match=r"recipes.icarl.training.epoch is not a parameter; did you mean 'epochs'"):
+        tiny_suite(recipe="paper", recipes={"icarl": {"training": {"epoch": 7}}, "replay": {}})
+    with pytest.raises(InputError, match=r"recipes: method 'icar' is not known; did you mean 'icarl'"):
+        tiny_suite(recipes={"icar": {}})
+
+
+def test_the_papers_recipes_are_complete() -> None:
+    suite = build(Suite, composed("recipe=paper"), "params.yaml")
+    assert suite.recipes.keys() == METHODS.keys()
+    for method in METHODS:
+        cell = find_cell(suite, method, "none", 1)
+        assert cell.training.gradient_clip == suite.training.gradient_clip  # no part of a paper's recipe
+    foster = find_cell(suite, "foster", "none", 1)  # SPEC 4
+    assert (foster.training.base_epochs, foster.training.epochs, foster.training.batch_size) == (200, 170, 256)
+    assert foster.augment.auto_augment == "imagenet"
+    assert foster.augment.brightness == pytest.approx(63 / 255)
+
+
 def test_the_identity_of_a_cell_has_every_number_that_matters() -> None:
     one = find_cell(tiny_suite(), "icarl", "class_activation", 1).resolved()
     names = flatten(one).keys()
@@ -166,12 +211,6 @@ def test_the_identity_of_a_cell_has_every_number_that_matters() -> None:
 def test_params_yaml_is_the_composed_default_suite() -> None:
     """params.yaml in git is what DVC composes from conf/."""
     assert yaml.safe_load((ROOT / "params.yaml").read_text()) == composed()
-
-
-def composed(*overrides: str) -> Any:
-    """What DVC writes to params.yaml."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf/suite").glob("*.yaml")))
