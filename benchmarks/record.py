@@ -11,7 +11,7 @@ from typing import Any
 from cimbench.benchmarks.metrics import Counts
 from cimbench.benchmarks.parameters import differences
 from cimbench.datasets.arrays import write_json
-from cimbench.datasets.errors import InputError
+from cimbench.datasets.errors import InputError, unknown_name
 
 FILE_NAME = "record.json"
 
@@ -60,7 +60,9 @@ class Record:
         return list(self.phases[0].correct) if self.phases else []
 
     def counts(self, head: str) -> Counts:
-        """One head's raw counts."""
+        """One head's raw counts; InputError for a head that the cell does not have."""
+        if head not in self.heads:
+            raise unknown_name(f"{self.cell}: head", head, self.heads)
         return Counts(
             correct=[phase.correct[head] for phase in self.phases],
             correct_top5=[phase.correct_top5[head] for phase in self.phases],

@@ -124,13 +124,14 @@ def _phase_metrics(record: Record, phase: PhaseRecord, number: int) -> list[Metr
         "memory/exhausted_classes": phase.memory["exhausted_classes"],
         **{f"compressor/{name}": value for name, value in phase.memory["chosen"].items()},
         "model/bytes": phase.model_bytes,
+        "model/peak_memory_bytes": phase.peak_memory_bytes,
         "loss/last_epoch": phase.losses[-1],
         **{f"seconds/{step}": value for step, value in phase.seconds.items()},
     }
     for head, correct in phase.correct.items():
         values[f"accuracy/{head}"] = sum(correct) / sum(record.tested[: number + 1])
         values[f"top5_accuracy/{head}"] = sum(phase.correct_top5[head]) / sum(record.tested[: number + 1])
-    return [_metric(name, value, number + 1) for name, value in values.items()]
+    return [_metric(name, value, number + 1) for name, value in values.items() if value is not None]
 
 
 def _final_metrics(record: Record) -> list[Metric]:

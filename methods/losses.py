@@ -79,7 +79,12 @@ def balanced_distillation_loss(logits: Tensor, teacher: Tensor, weights: Tensor,
 
 
 def alignment_factor(weight: Tensor, new_classes: int) -> Tensor:
-    """gamma: mean length of the old rows over that of the `new_classes` last (Zhao et al., CVPR 2020, eq. 5)."""
+    """gamma: mean length of the old rows over that of the `new_classes` last (Zhao et al., CVPR 2020, eq. 5).
+
+    Raises InputError unless there are old rows and new ones.
+    """
+    if not 0 < new_classes < len(weight):
+        raise InputError(f"{new_classes} of a head's {len(weight)} classes are new; alignment needs old and new ones")
     lengths = torch.linalg.vector_norm(weight, dim=1)
     factor: Tensor = lengths[:-new_classes].mean() / lengths[-new_classes:].mean()
     return factor

@@ -71,6 +71,7 @@ def numbers_table(records: Sequence[Record]) -> pd.DataFrame:
                 "bytes_held": float(np.mean([account["bytes_held"] for account in last])),
                 "exemplars": float(np.mean([sum(account["exemplars"]) for account in last])),
                 "model_bytes": float(np.mean([record.phases[-1].model_bytes for record in members])),
+                "peak_memory_bytes": float(np.mean([_peak_memory(record) for record in members])),
                 "seconds": float(np.mean([_seconds(record) for record in members])),
             }
             rows.append(row)
@@ -79,6 +80,11 @@ def numbers_table(records: Sequence[Record]) -> pd.DataFrame:
 
 def _seconds(record: Record) -> float:
     return sum(sum(phase.seconds.values()) for phase in record.phases)
+
+
+def _peak_memory(record: Record) -> float:
+    """The largest of the phases; NaN where the system did not tell."""
+    return float(np.max([phase.peak_memory_bytes or np.nan for phase in record.phases]))
 
 
 def reading_table(records: Sequence[Record]) -> pd.DataFrame:

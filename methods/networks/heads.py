@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cimbench.datasets.errors import check_choice
+
 
 class LinearHead(nn.Module):
     """A linear classifier; row c belongs to the c-th class to arrive."""
@@ -77,8 +79,12 @@ class CosineHead(nn.Module):
         self.rows = nn.Parameter(rows.to(self.fixed.device))
 
     def imprint(self, directions: Tensor) -> None:
-        """Point the learnt rows in the `directions` (rows, features), as long as the fixed ones are on average."""
-        length = torch.linalg.vector_norm(self.fixed, dim=1).mean()
+        """Point the learnt rows in the `directions` (rows, features), as long as the fixed ones are on average.
+
+        Of length 1 where no row is fixed.
+        """
+        lengths = torch.linalg.vector_norm(self.fixed, dim=1)
+        length = lengths.mean() if len(lengths) else lengths.new_ones(())
         self.rows = nn.Parameter(length * functional.normalize(directions.to(self.fixed), dim=1))
 
     def match(self, state: dict[str, Tensor]) -> None:
@@ -100,4 +106,5 @@ HEADS = ("linear", "cosine")
 
 def new_head(kind: str, features: int) -> LinearHead | CosineHead:
     """An empty head of one of HEADS."""
+    check_choice("head", kind, HEADS)
     return LinearHead(features) if kind == "linear" else CosineHead(features)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cimbench.datasets.augment import normalise
-from cimbench.datasets.errors import check_at_least, check_choice
+from cimbench.datasets.errors import InputError, check_at_least, check_choice
 from cimbench.methods.networks.heads import LinearHead, new_head
 from cimbench.methods.networks.resnet import STEMS, ResNet, initialise
 
@@ -83,13 +83,17 @@ class Network(nn.Module):
         return last
 
     def add_branch(self, random: torch.Generator, *, warm: bool) -> None:
-        """Add a branch and freeze the others; `warm`: it starts from the last one's weights. The head is widened."""
+        """Add a branch and freeze the others; `warm`: it starts from the last one's weights. The head is widened.
+
+        Raises InputError for a cosine head, whose rows have one branch's features.
+        """
+        if not isinstance(self.head, LinearHead):
+            raise InputError(f"a network with a {self.head_kind} head has one branch; more need a linear head")
         branch = self._branch(random).to(self.device)
         if warm:
             branch.load_state_dict(self.backbone.state_dict())
         self.freeze(len(self.branches))
         self.branches.append(branch)
-        assert isinstance(self.head, LinearHead)
         self.head.widen(branch.features, random)
 
     def freeze(self, branches: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from cimbench.methods.der import DERParameters
 from cimbench.methods.foster import FOSTER, FOSTERParameters
 from cimbench.methods.lucir import LUCIRParameters
 from cimbench.methods.networks.heads import CosineHead
-from cimbench.methods.networks.network import Network
+from cimbench.methods.networks.network import Network, in_eval
 from cimbench.methods.optimisation import Task
 from cimbench.methods.wa import WAParameters
 from tests.conftest import coloured_store, tiny_suite
@@ -175,3 +176,51 @@ def test_wa_evens_the_rows() -> None:
 def test_bad_parameters_are_named(parameters: Any, values: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         parameters(**values)
+
+
+def counted(**parameters: str) -> list[int]:
+    """The images of each class that FOSTER's second phase reckons with."""
+    suite = tiny_suite(methods={"foster": parameters}, training={"base_epochs": 1, "epochs": 1})
+    place(suite, coloured_store())
+    bench = build(find_cell(suite, "foster", "full", SEED))
+    bench.method.learn(first(bench, 0))
+    remember(bench, bench.stream.phase(0))
+    assert isinstance(bench.method, FOSTER)
+    return bench.method._counts(first(bench, 1)).tolist()
+
+
+def test_fosters_counts_are_the_real_ones_unless_the_references_are_asked_for() -> None:
+    """C15: exemplars as many as the budget holds uncompressed. C16: the sum of the images' places in the data set."""
+    suite = tiny_suite()
+    store = coloured_store()
+    place(suite, store)
+    bench = build(find_cell(suite, "foster", "none", SEED))
+    targets = bench.stream.store.labels[~bench.stream.store.is_test].numpy()
+    sums = [int(np.sum(np.where(targets == label))) for label in (2, 3)]
+    real = counted()
+    assert real[:2] == [12, 12]  # all of them fit once they are small
+    assert real[2:] == [12, 12]
+    assert counted(exemplar_counts="reference") == [6, 6, 12, 12]  # 3 a class and 4 classes, among 2
+    assert counted(image_counts="reference") == [12, 12, *sums]
+    assert min(sums) > 60
+    with pytest.raises(InputError, match=r"methods.foster.image_counts is 'theirs'"):
+        FOSTERParameters(image_counts="theirs")
+
+
+@pytest.mark.parametrize("selector", ["teacher", "student"])
+def test_fosters_selector_gives_boxes_features_and_means(selector: str) -> None:
+    """C19: the published code selects by the teacher; which network does is a parameter."""
+    bench = after_first_phase("foster", selector=selector)
+    foster = bench.method
+    assert isinstance(foster, FOSTER)
+    foster.learn(first(bench, 1))
+    network = foster.network if selector == "teacher" else foster.student
+    assert foster.selector is network
+    images = bench.stream.test_so_far(1).resized(16)
+    assert torch.equal(foster.embed(images), in_eval(network, images, "features"))
+    assert foster.embed(images).shape[1] == network.features
+    asked: list[Network] = []
+    real = bench.memory.remember
+    bench.memory.remember = lambda phase, chosen, *rest: (asked.append(chosen), real(phase, chosen, *rest))[1]  # type: ignore[method-assign]
+    remember(bench, bench.stream.phase(1))
+    assert asked == [network]

@@ -3,10 +3,18 @@
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional
 
-from cimbench.methods.losses import binary_loss, distillation_loss
+from cimbench.datasets.errors import InputError
+from cimbench.methods.losses import (
+    alignment_factor,
+    auxiliary_labels,
+    binary_loss,
+    distillation_loss,
+    margin_ranking_loss,
+)
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 
@@ -48,3 +56,21 @@ def test_binary_loss_is_algorithm_3_with_plain_loops() -> None:
     given = torch.from_numpy(logits), torch.from_numpy(labels)
     np.testing.assert_allclose(binary_loss(*given, torch.from_numpy(old)).item(), expected(3), rtol=1e-12)
     np.testing.assert_allclose(binary_loss(*given, None).item(), expected(0), rtol=1e-12)
+
+
+def test_alignment_needs_old_and_new_classes() -> None:
+    for new in (0, 4):
+        with pytest.raises(InputError, match=f"{new} of a head's 4 classes are new; alignment needs old and new ones"):
+            alignment_factor(torch.ones(4, 3), new)
+
+
+def test_a_batch_without_exemplars_has_losses() -> None:
+    """No old class's image: the margin term is 0 and has a gradient, the others are finite."""
+    cosines = torch.rand(3, 5, requires_grad=True)
+    labels = torch.tensor([3, 4, 4])
+    value = margin_ranking_loss(cosines, labels, 3, 2, 0.5)
+    value.backward()
+    assert value.item() == 0
+    assert torch.equal(cosines.grad, torch.zeros(3, 5))
+    assert auxiliary_labels(labels, 3).tolist() == [1, 2, 2]
+    assert bool(torch.isfinite(binary_loss(cosines, labels, torch.rand(3, 3))))

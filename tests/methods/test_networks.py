@@ -7,7 +7,7 @@ import torch
 
 from cimbench.datasets.augment import normalise
 from cimbench.datasets.errors import InputError
-from cimbench.methods.networks.heads import LinearHead
+from cimbench.methods.networks.heads import CosineHead, LinearHead
 from cimbench.methods.networks.network import Network, NetworkParameters, in_eval
 from cimbench.methods.networks.resnet import ResNet
 from tests.conftest import GOLDEN, textured_images
@@ -125,3 +125,30 @@ def test_class_rows_are_the_labels_rows() -> None:
 def test_bad_networks_are_named(change: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         parameters(**change)
+
+
+def test_channels_last_changes_the_layout_and_not_the_numbers() -> None:
+    images = torch.rand(2, 3, 32, 32)
+    plain, last = (Network(parameters(channels_last=on), torch.Generator().manual_seed(0)) for on in (False, True))
+    for network in (plain, last):
+        network.head.grow(2, torch.Generator().manual_seed(0))
+        network.add_branch(torch.Generator().manual_seed(1), warm=False)
+        network.double()
+    for branch, contiguous in ((plain, True), (last, False)):
+        assert all(b.layer2[0].conv1.weight.is_contiguous() == contiguous for b in branch.branches)
+    for part, expected in zip(last(images.double()), plain(images.double()), strict=True):
+        torch.testing.assert_close(part, expected)
+
+
+def test_a_head_that_a_network_lacks_is_named() -> None:
+    with pytest.raises(InputError, match="head is 'cosin'; did you mean 'cosine'"):
+        Network(parameters(), torch.Generator(), "cosin")
+    with pytest.raises(InputError, match="a network with a cosine head has one branch; more need a linear head"):
+        Network(parameters(), torch.Generator(), "cosine").add_branch(torch.Generator(), warm=True)
+
+
+def test_new_rows_without_old_ones_are_of_length_one() -> None:
+    head = CosineHead(4)
+    head.grow(2, torch.Generator().manual_seed(0))
+    head.imprint(torch.tensor([[3.0, 0, 0, 4], [0, 2, 0, 0]]))
+    torch.testing.assert_close(head.rows.detach(), torch.tensor([[0.6, 0, 0, 0.8], [0, 1, 0, 0]]))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import shutil
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from cimbench.datasets.augment import AugmentParameters, normalise
+from cimbench.datasets.errors import InputError
+from cimbench.methods.networks.network import Network, NetworkParameters
 from cimbench.methods.optimisation import EpochReport, NonFiniteLossError, Task, train
 from cimbench.methods.pool import Pool
-from cimbench.methods.recipe import TrainingParameters
+from cimbench.methods.recipe import Stage, TrainingParameters
+from tests.conftest import coloured_store
 
 PLAIN = AugmentParameters(flip=False)
 
@@ -23,7 +28,7 @@ def task(images: Tensor, reports: list[EpochReport] | None = None, phase: int = 
     return Task(phase=phase, old_classes=0, total_classes=1, pool=pool, on_epoch=keep.append)
 
 
-def training(**changes: float) -> TrainingParameters:
+def training(**changes: Any) -> TrainingParameters:
     values = {
         "base_epochs": 4,
         "epochs": 2,
@@ -32,7 +37,7 @@ def training(**changes: float) -> TrainingParameters:
         "momentum": 0.0,
         "weight_decay": 0.0,
     }
-    return TrainingParameters(**{**values, **changes})  # type: ignore[arg-type]
+    return TrainingParameters(**{**values, **changes})
 
 
 class Slope(nn.Module):
@@ -113,3 +118,96 @@ def test_weights_that_overflow_in_the_last_step_are_not_kept(phase: int, kept: s
     given = task(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), phase=phase)
     with pytest.raises(NonFiniteLossError, match=f"weight is not finite after phase {phase + 1}.*{kept}"):
         train(module, module.loss, given, values, PLAIN, 0)
+
+
+def rates(values: TrainingParameters, phase: int = 0) -> list[float]:
+    """The rate of every epoch, read from the steps of a weight whose gradient is 1."""
+    module = Slope(1.0)
+    train(module, module.loss, task(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), phase=phase), values, PLAIN, 0)
+    after = [*module.seen[1:], module.weight.item()]
+    return [before - now for before, now in zip(module.seen, after, strict=True)]
+
+
+def test_the_rate_falls_in_steps_after_a_warm_up() -> None:
+    steps = training(base_epochs=6, schedule="steps", milestones=(3, 5), decay=0.5)
+    assert rates(steps) == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.05, 0.025], rel=1e-5)
+    warm = training(base_epochs=6, schedule="steps", milestones=(3, 5), decay=0.5, warmup_epochs=2)
+    assert rates(warm) == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, 0.05, 0.05, 0.025], rel=1e-5)
+    cosine = training(base_epochs=5, warmup_epochs=1)
+    expected = [0.05, *(0.1 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4))]
+    assert rates(cosine) == pytest.approx(expected, rel=1e-5)
+    assert rates(training(epochs=2, warmup_epochs=9), phase=1) == pytest.approx([0.01, 0.02], rel=1e-5)
+
+
+def test_a_stage_with_epochs_of_its_own_falls_by_a_plain_cosine() -> None:
+    steps = training(schedule="steps", milestones=(3,), warmup_epochs=2)
+    assert Stage(name="x").changed(steps) == steps
+    assert Stage(name="x", learning_rate=0.5).changed(steps) == training(
+        schedule="steps", milestones=(3,), warmup_epochs=2, learning_rate=0.5
+    )
+    assert Stage(name="x", epochs=7).changed(steps) == training(base_epochs=7, epochs=7)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"schedule": "step", "milestones": (3,)}, "training.schedule is 'step'; did you mean 'steps'"),
+        ({"schedule": "steps"}, r"training.milestones is \[\]; steps need milestones"),
+        ({"milestones": (3,)}, r"training.schedule is cosine and training.milestones is \[3\]"),
+        ({"schedule": "steps", "milestones": (5, 3)}, r"training.milestones is \[5, 3\]; give rising epochs, from 1"),
+        ({"schedule": "steps", "milestones": (0, 3)}, "give rising epochs, from 1"),
+        ({"decay": 0.0}, "training.decay is 0.0; give more than 0"),
+        ({"warmup_epochs": -1}, "training.warmup_epochs is -1"),
+        ({"precision": "float16"}, "training.precision is 'float16'; did you mean"),
+    ],
+)
+def test_bad_recipes_are_named(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        training(**values)
+
+
+def learnt(**changes: Any) -> tuple[dict[str, Tensor], list[Tensor], Network]:
+    """A small network after two epochs; the logits that its loss saw."""
+    network = Network(
+        NetworkParameters(architecture="resnet8", stem="strided", width=8, input_side=16),
+        torch.Generator().manual_seed(0),
+    )
+    network.head.grow(2, torch.Generator().manual_seed(0))
+    images = coloured_store(classes=2).resized(16)[:24]
+    labels = torch.arange(24) // 12
+    pool = Pool(images=images, labels=labels)
+    given = Task(phase=0, old_classes=0, total_classes=2, pool=pool, on_epoch=lambda _report: None)
+    seen: list[Tensor] = []
+
+    def loss(batch: Tensor, targets: Tensor) -> Tensor:
+        seen.append(network(batch).logits)
+        return nn.functional.cross_entropy(seen[-1], targets)
+
+    train(network, loss, given, training(base_epochs=2, batch_size=8, **changes), PLAIN, 0)
+    return network.state_dict(), seen, network
+
+
+def test_bfloat16_is_for_the_forward_pass_alone() -> None:
+    plain, logits, _ = learnt()
+    lower, lower_logits, _ = learnt(precision="bfloat16")
+    assert {value.dtype for value in logits} == {torch.float32}
+    assert {value.dtype for value in lower_logits} == {torch.bfloat16}
+    for name, value in lower.items():
+        assert value.dtype == plain[name].dtype, name
+    assert not torch.equal(plain["head.weight"], lower["head.weight"])
+    torch.testing.assert_close(logits[0], lower_logits[0].float(), rtol=0.1, atol=0.05)
+    torch.testing.assert_close(plain["head.weight"], lower["head.weight"], rtol=0.1, atol=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs g++")
+def test_a_compiled_network_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    compilations = []
+    real = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda module: (compilations.append(module), real(module))[1])
+    plain, _, _ = learnt()
+    fast, _, network = learnt(compile=True)
+    assert compilations == [network]
+    assert network._compiled_call_impl is None
+    for name, value in fast.items():
+        torch.testing.assert_close(value, plain[name], rtol=1e-3, atol=1e-4, msg=name)
