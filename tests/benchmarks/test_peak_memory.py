@@ -27,7 +27,7 @@ def test_a_large_array_shows_until_the_peak_is_reset() -> None:
     anew = peak_memory(CPU)
     assert during is not None and after is not None and anew is not None
     assert 290 * MEBIBYTE < during - before < 400 * MEBIBYTE
-    assert after >= during  # it is gone, and still the most there was
+    assert after > during - 4 * MEBIBYTE  # it is gone, and still the most there was; the kernel counts in batches
     assert anew < during - 250 * MEBIBYTE
 
 
