@@ -19,7 +19,7 @@ from cimbench.methods.losses import (
 )
 from cimbench.methods.method import Method, Setup
 from cimbench.methods.networks.heads import LinearHead
-from cimbench.methods.networks.network import Network, in_eval
+from cimbench.methods.networks.network import Network, frozen_output, in_eval
 from cimbench.methods.optimisation import Task
 from cimbench.methods.recipe import FIDELITIES, Stage
 
@@ -122,7 +122,9 @@ class FOSTER(Method):
             output = self.network(images)
             boosted = functional.cross_entropy(output.logits / weights, labels)
             alone = functional.cross_entropy(own(output.features[:, -features:]), labels)
-            return boosted + alone + distillation_loss(output.logits, old(images).logits, given.temperature)
+            return (
+                boosted + alone + distillation_loss(output.logits, frozen_output(old, images).logits, given.temperature)
+            )
 
         self.fit(task, loss)
         self.network.auxiliary = None
@@ -138,8 +140,7 @@ class FOSTER(Method):
         weights = effective_number_weights(counts, given.beta2).float().to(self.setup.device)
 
         def loss(images: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG001 - the teacher is asked, not the labels
-            with torch.no_grad():
-                target = teacher(images).logits
+            target = frozen_output(teacher, images).logits
             return balanced_distillation_loss(self.student(images).logits, target, weights, given.temperature)
 
         self.fit(task, loss, Stage(name="compression", epochs=given.compression_epochs), self.student)

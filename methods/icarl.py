@@ -15,6 +15,7 @@ from torch.nn import functional
 from cimbench.datasets.errors import InputError, check_at_least, check_choice
 from cimbench.methods.losses import binary_loss, distillation_loss
 from cimbench.methods.method import Method, Setup
+from cimbench.methods.networks.network import frozen_output
 from cimbench.methods.optimisation import Task
 
 LOSSES = ("sigmoid", "softmax")
@@ -54,7 +55,7 @@ class ICaRL(Method):
 
         def loss(images: Tensor, labels: Tensor) -> Tensor:
             logits = self.network(images).logits
-            old_logits = old(images).logits if old is not None else None
+            old_logits = frozen_output(old, images).logits if old is not None else None
             if self.parameters.loss == "sigmoid":
                 return binary_loss(logits, labels, old_logits)
             value = functional.cross_entropy(logits, labels)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from cimbench.datasets.errors import InputError
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # what a host minimises: of augmented images (B, 3, S, S) and labels (B,)
 
 
 def distillation_loss(logits: Tensor, old_logits: Tensor, temperature: float) -> Tensor:

@@ -13,7 +13,7 @@ from cimbench.datasets.errors import check_at_least
 from cimbench.methods.losses import less_forget_loss, less_forget_weight, margin_ranking_loss
 from cimbench.methods.method import Method, Setup
 from cimbench.methods.networks.heads import CosineHead
-from cimbench.methods.networks.network import in_eval
+from cimbench.methods.networks.network import frozen_output, in_eval
 from cimbench.methods.optimisation import Task
 
 
@@ -57,7 +57,7 @@ class LUCIR(Method):
             value = functional.cross_entropy(output.logits, labels)
             if old is None:
                 return value
-            value = value + forgetting * less_forget_loss(output.features, old(images).features)
+            value = value + forgetting * less_forget_loss(output.features, frozen_output(old, images).features)
             cosines = self._head.cosines(output.features)
             ranking = margin_ranking_loss(cosines, labels, task.old_classes, given.hardest, given.margin)
             return value + given.margin_weight * ranking

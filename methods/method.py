@@ -11,8 +11,9 @@ from torch import Tensor
 
 from cimbench.datasets.augment import AugmentParameters
 from cimbench.datasets.randomness import generator
+from cimbench.methods.losses import Loss
 from cimbench.methods.networks.network import Network, NetworkParameters, in_eval
-from cimbench.methods.optimisation import Loss, Task, train
+from cimbench.methods.optimisation import Task, train
 from cimbench.methods.recipe import LEARNING, Stage, TrainingParameters
 
 

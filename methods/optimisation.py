@@ -13,6 +13,7 @@ from cimbench.datasets.augment import AugmentParameters, augment
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.loader import shuffled_batches
 from cimbench.datasets.randomness import generator
+from cimbench.methods.losses import Loss
 from cimbench.methods.networks.network import Network
 from cimbench.methods.pool import Pool
 from cimbench.methods.progress import Progress, State
@@ -57,9 +58,6 @@ class Task:
     progress: Progress = field(default_factory=Progress)
     positions: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     nominal_exemplars: int = 0
-
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def train(

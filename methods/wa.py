@@ -12,6 +12,7 @@ from torch.nn import functional
 from cimbench.datasets.errors import InputError
 from cimbench.methods.losses import alignment_factor, distillation_loss
 from cimbench.methods.method import Method, Setup
+from cimbench.methods.networks.network import frozen_output
 from cimbench.methods.optimisation import Task
 
 
@@ -46,7 +47,9 @@ class WA(Method):
             value = functional.cross_entropy(logits, labels)
             if old is None:
                 return value
-            kept = distillation_loss(logits, old(images).logits, self.parameters.distillation_temperature)
+            kept = distillation_loss(
+                logits, frozen_output(old, images).logits, self.parameters.distillation_temperature
+            )
             return (1 - share) * value + share * kept
 
         self.fit(task, loss)

@@ -49,11 +49,14 @@ class Network(nn.Module):
 
     auxiliary: a second head that a method learns beside the first and drops afterwards; forward leaves it out.
     head: "linear", or "cosine" on features without the last ReLU (LUCIR). frozen: how many of the first branches are
-    not learnt from now on; their batch statistics stay as they are, too.
+    not learnt from now on; their batch statistics stay as they are, too. adaptive: see ResNet.
     """
 
-    def __init__(self, parameters: NetworkParameters, random: torch.Generator, head: str = "linear") -> None:
+    def __init__(
+        self, parameters: NetworkParameters, random: torch.Generator, head: str = "linear", *, adaptive: bool = False
+    ) -> None:
         super().__init__()
+        self.adaptive = adaptive
         self.parameters_given = parameters
         self.input_side = parameters.input_side
         self.head_kind = head
@@ -65,7 +68,7 @@ class Network(nn.Module):
     def _branch(self, random: torch.Generator) -> ResNet:
         given = self.parameters_given
         blocks, activated = ARCHITECTURES[given.architecture], self.head_kind != "cosine"
-        branch = ResNet(blocks, given.width, given.stem, last_activation=activated)
+        branch = ResNet(blocks, given.width, given.stem, last_activation=activated, adaptive=self.adaptive)
         initialise(branch, random)
         layout = torch.channels_last if given.channels_last else torch.contiguous_format
         return branch.to(memory_format=layout)
@@ -118,11 +121,22 @@ class Network(nn.Module):
         self.freeze(count - 1)
         self.head.match({name.removeprefix("head."): value for name, value in state.items() if name[:5] == "head."})
 
-    def forward(self, images: Tensor) -> Output:
-        """Normalised images (B, 3, S, S) -> Output; maps and features of the branches one after another."""
-        maps = torch.cat([branch(images) for branch in self.branches], 1)
+    def forward(self, images: Tensor, activation: str = "relu") -> Output:
+        """Normalised images (B, 3, S, S) -> Output; maps and features of the branches one after another.
+
+        activation: one of resnet.ACTIVATIONS.
+        """
+        maps = torch.cat([branch(images, activation) for branch in self.branches], 1)
         features = maps.mean((2, 3))
         return Output(self.head(features), features, maps)
+
+    def rational(self, branch: int) -> Tensor:
+        """The coefficients (positions, 10) of a branch's rational activations; InputError where it has none."""
+        if not self.adaptive:
+            raise InputError("the network has no rational activations; it was built without")
+        found = self.branches[branch]
+        assert isinstance(found, ResNet)
+        return found.rational
 
     def class_rows(self, labels: Tensor) -> Tensor:
         """The classifier rows (B, F) of the labels, for a class activation map."""
@@ -132,6 +146,13 @@ class Network(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.head.weight.device
+
+
+@torch.no_grad()
+def frozen_output(network: Network, images: Tensor) -> Output:
+    """What a network that is not learnt says of normalised images: a constant to every gradient, images' included."""
+    output: Output = network(images)
+    return output
 
 
 @torch.no_grad()

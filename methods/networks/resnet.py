@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from cimbench.datasets.errors import InputError, check_choice
+from cimbench.methods.networks.rational import activate, start_values
+
+Coefficients = Sequence[Tensor | None]  # of each activation; None for a ReLU
+ACTIVATIONS = ("relu", "rational", "rational_in_last_block")
 
 
 class BasicBlock(nn.Module):
@@ -21,12 +28,12 @@ class BasicBlock(nn.Module):
         if stride != 1 or inputs != outputs:
             self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, coefficients: Coefficients = (None, None)) -> Tensor:
         """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        out = functional.relu(self.bn1(self.conv1(x)))
+        out = activate(self.bn1(self.conv1(x)), coefficients[0])
         out = self.bn2(self.conv2(out)) + shortcut
-        return functional.relu(out) if self.activated else out
+        return activate(out, coefficients[1]) if self.activated else out
 
 
 STEMS = {
@@ -40,10 +47,16 @@ STEMS = {
 class ResNet(nn.Module):
     """Stages of BasicBlocks, channels doubling from `width`. (B, 3, S, S) -> maps (B, features, s, s).
 
-    last_activation: whether the last block ends in its ReLU; LUCIR's does not.
+    last_activation: whether the last block ends in its ReLU; LUCIR's does not. adaptive: whether every ReLU has a
+    rational activation beside it, whose coefficients (positions, 10) are the buffer `rational`: the stem's, then two a
+    block. It is a buffer since ordinary learning leaves it alone.
     """
 
-    def __init__(self, blocks: tuple[int, ...], width: int, stem: str, *, last_activation: bool = True) -> None:
+    rational: Tensor
+
+    def __init__(
+        self, blocks: tuple[int, ...], width: int, stem: str, *, last_activation: bool = True, adaptive: bool = False
+    ) -> None:
         super().__init__()
         kernel, stride, pooled = STEMS[stem]
         self.conv1 = nn.Conv2d(3, width, kernel, stride, kernel // 2, bias=False)
@@ -61,13 +74,32 @@ class ResNet(nn.Module):
         last: BasicBlock = stage[-1]
         last.activated = last_activation
         self.features = channels
+        self.positions = 1 + 2 * sum(blocks)
+        self.adaptive = adaptive
+        if adaptive:
+            self.register_buffer("rational", start_values(self.positions))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def coefficients(self, activation: str) -> Coefficients:
+        """The coefficients of every activation, for one of ACTIVATIONS."""
+        check_choice("activation", activation, ACTIVATIONS)
+        if activation == "relu":
+            return [None] * self.positions
+        if not self.adaptive:
+            raise InputError("the network has no rational activations; it was built without")
+        relus = 0 if activation == "rational" else self.positions - 2
+        return [None if number < relus else row for number, row in enumerate(self.rational)]
+
+    def forward(self, x: Tensor, activation: str = "relu") -> Tensor:
         """The last stage's maps, after its activation where it has one."""
-        x = self.maxpool(functional.relu(self.bn1(self.conv1(x))))
-        for number in range(self.stages):
-            x = self.get_submodule(f"layer{number + 1}")(x)
+        rows = self.coefficients(activation)
+        x = self.maxpool(activate(self.bn1(self.conv1(x)), rows[0]))
+        for number, block in enumerate(self._blocks()):
+            x = block(x, rows[1 + 2 * number : 3 + 2 * number])
         return x
+
+    def _blocks(self) -> Iterator[nn.Module]:
+        for number in range(self.stages):
+            yield from self.get_submodule(f"layer{number + 1}").children()
 
 
 def initialise(module: nn.Module, random: torch.Generator) -> None:

@@ -15,8 +15,9 @@ from cimbench.benchmarks.run import Bench, build, remember, task
 from cimbench.datasets.augment import normalise
 from cimbench.datasets.errors import InputError
 from cimbench.methods.foster import FOSTER
+from cimbench.methods.losses import Loss
 from cimbench.methods.networks.network import Network, Output
-from cimbench.methods.optimisation import Loss, Task
+from cimbench.methods.optimisation import Task
 from cimbench.methods.recipe import LEARNING, Stage
 from tests.conftest import coloured_store, tiny_suite
 from tests.methods.test_contract import SEED, Silent, place
