@@ -23,7 +23,12 @@ METHODS = {
 }
 
 COMPRESSORS = {
+    "artifacts_only": "cimbench.methods.compression.artifacts_only:ArtifactsOnly:ArtifactsOnlyParameters",
     "center_box": "cimbench.methods.compression.center_box:CenterBox:CenterBoxParameters",
+    "cim": "cimbench.methods.compression.cim:CIM:CIMParameters",
+    "cim_foreground": "cimbench.methods.compression.cim_foreground:CIMForeground:CIMForegroundParameters",
+    "cim_joint": "cimbench.methods.compression.cim_joint:CIMJoint:CIMJointParameters",
+    "cim_last_block": "cimbench.methods.compression.cim_last_block:CIMLastBlock:CIMLastBlockParameters",
     "class_activation": "cimbench.methods.compression.class_activation:ClassActivation:ClassActivationParameters",
     "foreground": "cimbench.methods.compression.foreground:Foreground:ForegroundParameters",
     "full": "cimbench.methods.compression.full:Full:FullParameters",

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 
 from cimbench.benchmarks.checkpoint import load_checkpoint, save_checkpoint
-from cimbench.benchmarks.config import Cell, check_held_out, resolve_device
+from cimbench.benchmarks.config import Cell, check_artifacts, check_held_out, resolve_device
 from cimbench.benchmarks.evaluate import Evaluation, evaluate
 from cimbench.benchmarks.gallery import write_gallery
 from cimbench.benchmarks.peak_memory import peak_memory, reset_peak_memory
@@ -106,11 +106,16 @@ def build(cell: Cell) -> Bench:
     device = resolve_device(suite.device)
     store = ImageStore.load(suite.store)
     stream = ClassStream(store, load_split(suite.split_path(cell.seed), store, suite.protocol, cell.seed))
-    setup = Setup(
-        network=suite.network, training=cell.training, augmentation=cell.augment, seed=cell.seed, device=device
-    )
     method_class, method_parameters = cell.build_method_parameters()
     compressor_class, compressor_parameters = cell.build_compressor_parameters()
+    setup = Setup(
+        network=suite.network,
+        training=cell.training,
+        augmentation=cell.augment,
+        seed=cell.seed,
+        device=device,
+        adaptive=compressor_class.needs_rationals and method_class.uses_memory,
+    )
     method: Method = method_class(setup, method_parameters)
     training_images = stream.train_so_far(len(stream) - 1)
     budget = Budget(
@@ -126,6 +131,7 @@ def build(cell: Cell) -> Bench:
     compressor = compressor_class(compressor_parameters)
     if method.uses_memory:
         check_held_out(suite, cell.compressor)
+        check_artifacts(cell)
         if compressor.needs_object_boxes and not len(store.boxes):
             raise InputError(f"compressor {cell.compressor}: {suite.dataset.name} has no object boxes; choose another")
     memory = ExemplarMemory(budget, compressor, suite.memory.selection, embed, device)
@@ -208,6 +214,7 @@ def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener, pr
         on_epoch=on_epoch,
         progress=progress or Progress(),
         positions=phase.positions,
+        compressor=memory.compressor if bench.method.uses_memory else None,
         nominal_exemplars=int(memory.budget.share(max(1, phase.old_classes)) // memory.budget.plain_cost),
     )
 

@@ -123,6 +123,7 @@ def _phase_metrics(record: Record, phase: PhaseRecord, number: int) -> list[Metr
         "memory/kept_whole": phase.memory["kept_whole"],
         "memory/exhausted_classes": phase.memory["exhausted_classes"],
         **{f"compressor/{name}": value for name, value in phase.memory["chosen"].items()},
+        **{f"compressor/{name}": value for name, value in phase.memory["measured"].items()},
         "model/bytes": phase.model_bytes,
         "model/peak_memory_bytes": phase.peak_memory_bytes,
         "loss/last_epoch": phase.losses[-1],

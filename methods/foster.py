@@ -32,7 +32,9 @@ class FOSTERParameters:
     exemplar_counts, image_counts: what the effective numbers are computed from: "corrected", the exemplars and images
     that are there, or "reference", the published code's: as many exemplars of an old class as the budget holds
     uncompressed, and for a new class the sum of its images' places in the data set.
-    selector: the network that boxes, herding and nearest means come from, "teacher" as published, or "student".
+    activations: whether the student takes over the rational activations learnt in the phase, or as in the "reference"
+    keeps the old network's. selector: the network that boxes, herding and nearest means come from, "teacher" as
+    published, or "student".
 
     warm_start: the new branch starts from the old one's weights. teacher_alignment, student_alignment: whether new rows
     are shortened to the old ones' length, times alignment_value ^ (old / new classes).
@@ -49,6 +51,7 @@ class FOSTERParameters:
     exemplar_counts: str = "corrected"
     image_counts: str = "corrected"
     selector: str = "teacher"
+    activations: str = "corrected"
 
     def __post_init__(self) -> None:
         for name, beta in (*(("beta1", beta) for beta in self.beta1), ("beta2", self.beta2)):
@@ -56,6 +59,7 @@ class FOSTERParameters:
                 raise InputError(f"methods.foster.{name} is {beta}; give 0 or more, less than 1")
         check_choice("methods.foster.exemplar_counts", self.exemplar_counts, FIDELITIES)
         check_choice("methods.foster.image_counts", self.image_counts, FIDELITIES)
+        check_choice("methods.foster.activations", self.activations, FIDELITIES)
         check_choice("methods.foster.selector", self.selector, ("teacher", "student"))
         if not self.beta1:
             raise InputError("methods.foster.beta1 is empty; give one value, or one for each later phase")
@@ -136,6 +140,8 @@ class FOSTER(Method):
         given, teacher = self.parameters, self.network.eval()
         self.student = copy.deepcopy(old).requires_grad_(True)
         self.student.freeze(0)
+        if teacher.adaptive and given.activations == "corrected":  # what the masks have learnt goes on
+            self.student.rational(0).copy_(teacher.rational(len(teacher.branches) - 1))
         self.student.head.grow(task.total_classes, generator(self.setup.seed, "student head", task.phase))
         weights = effective_number_weights(counts, given.beta2).float().to(self.setup.device)
 

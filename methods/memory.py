@@ -34,7 +34,7 @@ class MemoryAccount:
 
     kept_whole: images of this phase's classes of which nothing said where to look (a constant activation map, no object
     box). exhausted_classes: classes of this phase that had no image left for what remained of their share. chosen: what
-    the compressor chose for this phase, by name.
+    the compressor chose for this phase, by name. measured: numbers of its learning in this phase.
     """
 
     unit: str
@@ -48,6 +48,7 @@ class MemoryAccount:
     kept_whole: int
     exhausted_classes: int
     chosen: dict[str, float]
+    measured: dict[str, float]
 
     def as_json(self) -> dict[str, Any]:
         """Plain numbers."""
@@ -149,6 +150,7 @@ class ExemplarMemory:
             kept_whole=self.kept_whole,
             exhausted_classes=self.exhausted_classes,
             chosen=self.compressor.report(),
+            measured=self.compressor.measured(),
         )
 
     def state_dict(self) -> dict[str, Tensor]:

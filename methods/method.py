@@ -19,13 +19,17 @@ from cimbench.methods.recipe import LEARNING, Stage, TrainingParameters
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What every method is given: the network to build, how to train it, the seed of its generators, the device."""
+    """What every method is given: the network to build, how to train it, the seed of its generators, the device.
+
+    adaptive: whether networks have rational activations beside their ReLUs, for compressors that learn them.
+    """
 
     network: NetworkParameters
     training: TrainingParameters
     augmentation: AugmentParameters
     seed: int
     device: torch.device
+    adaptive: bool = False
 
 
 class Method(ABC):
@@ -42,7 +46,8 @@ class Method(ABC):
     def new_network(self, *purpose: str | int) -> Network:
         """A freshly initialised network; `purpose` names its random stream."""
         random = generator(self.setup.seed, "initialise", *purpose)
-        return Network(self.setup.network, random, self.head).to(self.setup.device)
+        made = Network(self.setup.network, random, self.head, adaptive=self.setup.adaptive)
+        return made.to(self.setup.device)
 
     @property
     def selector(self) -> Network:

@@ -13,6 +13,7 @@ from cimbench.datasets.augment import AugmentParameters, augment
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.loader import shuffled_batches
 from cimbench.datasets.randomness import generator
+from cimbench.methods.compression.compressor import Compressor, EpochDone
 from cimbench.methods.losses import Loss
 from cimbench.methods.networks.network import Network
 from cimbench.methods.pool import Pool
@@ -23,11 +24,11 @@ from cimbench.methods.recipe import TrainingParameters, rate_factor
 class NonFiniteLossError(RuntimeError):
     """The loss or a weight became infinite or NaN: training stops, the last checkpoint stays."""
 
-    def __init__(self, what: str, phase: int) -> None:
+    def __init__(self, what: str, phase: int, remedy: str = "") -> None:
         kept = f"The checkpoint after phase {phase} is kept" if phase else "No phase was complete, so nothing is lost"
         super().__init__(
-            f"{what}; lower training.learning_rate or set training.gradient_clip (that is another configuration, which "
-            f"starts afresh). {kept}"
+            f"{what}; lower {remedy or 'training.learning_rate or set training.gradient_clip'} (that is another "
+            f"configuration, which starts afresh). {kept}"
         )
 
 
@@ -46,8 +47,9 @@ class EpochReport:
 class Task:
     """One phase as a method learns it: `pool` has its new images and the replayed exemplars.
 
-    progress: of an earlier attempt at this phase, and where this one's is kept. positions: (N,) of the new images among
-    the data set's training images. nominal_exemplars: uncompressed ones that an old class's share of the budget holds.
+    progress: of an earlier attempt at this phase, and where this one's is kept. compressor: learns beside the method,
+    where it does. positions: (N,) of the new images among the data set's training images. nominal_exemplars:
+    uncompressed ones that an old class's share of the budget holds.
     """
 
     phase: int
@@ -58,6 +60,7 @@ class Task:
     progress: Progress = field(default_factory=Progress)
     positions: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     nominal_exemplars: int = 0
+    compressor: Compressor | None = None
 
 
 def train(
@@ -91,15 +94,15 @@ def train(
 
 @contextmanager
 def compiled(network: nn.Module, wanted: bool) -> Iterator[None]:
-    """Run the network through torch.compile within the block."""
-    if not wanted:
-        yield
-        return
-    network.compile()
+    """Run the network through torch.compile within the block, or as it is."""
+    before = network._compiled_call_impl  # torch has no way back of its own
+    network._compiled_call_impl = None
+    if wanted:
+        network.compile()
     try:
         yield
     finally:
-        network._compiled_call_impl = None
+        network._compiled_call_impl = before
 
 
 class Trainer:
@@ -126,6 +129,8 @@ class Trainer:
         purpose = (task.phase, stage) if stage else (task.phase,)
         self.order = generator(seed, "order", *purpose)
         self.random = generator(seed, "augment", *purpose, device=task.pool.device)
+        self.mask_order = generator(seed, "mask order", *purpose)
+        self.mask_random = generator(seed, "mask augment", *purpose, device=task.pool.device)
 
     def run_epoch(self) -> None:
         """Learn from every image once, at this epoch's rate; tell the task."""
@@ -139,6 +144,33 @@ class Trainer:
             images, labels = task.pool.batch(indices, self.random)
             losses.append(self._step(augment(images, self.augmentation, self.random), labels))
         self._finish_epoch(torch.stack(losses))
+        if not self.stage and task.compressor is not None:
+            self._let_compressor_learn(task.compressor, epoch)
+        self._tell(epoch)
+
+    def _let_compressor_learn(self, compressor: Compressor, epoch: int) -> None:
+        """Once more through what was learnt, with batches of a random stream of their own."""
+        random = self.mask_random
+        left = torch.empty(0, dtype=torch.int64)
+
+        def draw(count: int) -> tuple[Tensor, Tensor]:
+            nonlocal left
+            if len(left) < min(count, len(self.task.pool)):
+                left = torch.randperm(len(self.task.pool), generator=self.mask_order)
+            indices, left = left[:count], left[count:]
+            images, labels = self.task.pool.batch(indices, random)
+            return augment(images, self.augmentation, random), labels
+
+        done = EpochDone(
+            phase=self.task.phase,
+            epoch=epoch,
+            epochs=self.epochs,
+            new_classes=self.task.total_classes - self.task.old_classes,
+            rate=self.optimiser.param_groups[0]["lr"],
+            draw=draw,
+        )
+        with compiled(self.network, False):  # torch.compile knows no second derivatives
+            compressor.after_epoch(self.network, self.loss, done)
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         """One step on a batch; its loss, still on the device."""
@@ -160,7 +192,6 @@ class Trainer:
             where = f"phase {phase + 1}, epoch {len(self.losses) + 1}, batch {batch + 1}"
             raise NonFiniteLossError(f"the loss is {float(losses[batch])} in {where}", phase)
         self.losses.append(float(losses.mean()))
-        self._tell(len(self.losses) - 1)
 
     def _tell(self, epoch: int) -> None:
         self.task.on_epoch(
@@ -173,6 +204,9 @@ class Trainer:
         """Network, momentum, random streams, what new images wear, and the losses of the epochs done."""
         state = {f"network.{name}": _kept(value) for name, value in self.network.state_dict().items()}
         state |= {f"pool.{name}": value for name, value in self.task.pool.state_dict().items()}
+        if self.task.compressor is not None:
+            learnt = self.task.compressor.learning_state()
+            state |= {f"compressor.{name}": value for name, value in learnt.items()}
         state["losses"] = torch.tensor(self.losses, dtype=torch.float64)
         if len(self.losses) == self.epochs:
             return state
@@ -180,12 +214,14 @@ class Trainer:
             momentum = self.optimiser.state[parameter].get("momentum_buffer")
             if momentum is not None:
                 state[f"momentum.{number}"] = _kept(momentum)
-        return state | {"order": self.order.get_state(), "random": self.random.get_state()}
+        return state | {f"stream.{number}": stream.get_state() for number, stream in enumerate(self._streams)}
 
     def load_state_dict(self, state: State) -> None:
         """Go on from a saved state; the epochs done are told again."""
         self.network.load_state_dict(_below("network.", state))
         self.task.pool.load_state_dict(_below("pool.", state))
+        if self.task.compressor is not None:
+            self.task.compressor.load_learning_state(_below("compressor.", state))
         self.losses = state["losses"].tolist()
         for epoch in range(len(self.losses)):
             self._tell(epoch)
@@ -195,8 +231,12 @@ class Trainer:
             if f"momentum.{number}" in state:
                 momentum = state[f"momentum.{number}"].to(parameter.device)
                 self.optimiser.state[parameter]["momentum_buffer"] = momentum.clone()
-        self.order.set_state(state["order"].cpu())
-        self.random.set_state(state["random"].cpu())
+        for number, stream in enumerate(self._streams):
+            stream.set_state(state[f"stream.{number}"].cpu())
+
+    @property
+    def _streams(self) -> tuple[torch.Generator, ...]:
+        return self.order, self.random, self.mask_order, self.mask_random
 
 
 def _kept(value: Tensor) -> Tensor:

@@ -14,13 +14,17 @@ from cimbench.methods.networks.network import Network, in_eval
 _BATCH = 256
 
 
-def activation_maps(images: ImageStore, network: Network) -> Tensor:
+def activation_maps(images: ImageStore, network: Network, activation: str = "relu") -> Tensor:
     """A = w_y . F(x) for every image, (N, h, w) on the network's device; the forward sees it squashed."""
     cams = []
     for indices in torch.split(torch.arange(len(images)), _BATCH):
         part = images.subset(indices)
         rows = network.class_rows(part.labels.to(network.device)).detach()
-        cams.append(class_activation_maps(in_eval(network, part.resized(network.input_side), "maps"), rows))
+        cams.append(
+            class_activation_maps(
+                in_eval(network, part.resized(network.input_side), "maps", activation=activation), rows
+            )
+        )
     return torch.cat(cams)
 
 

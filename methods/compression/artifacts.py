@@ -44,7 +44,7 @@ class Artifacts:
         parts = []
         for indices in torch.split(torch.arange(len(self.images)), _CHUNK):  # never all of them at full resolution
             part = self.images.subset(indices)
-            exemplars = compressed(part, self.compressor, network, self.codec, self.random).exemplars
+            exemplars = compressed(part, self.compressor.worn, network, self.codec, self.random).exemplars
             parts.append(exemplars.batch(torch.arange(len(exemplars)), network.input_side))
         self.worn = torch.cat(parts)
         self.refreshes += 1

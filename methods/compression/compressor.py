@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from cimbench.methods.compression.boxes import Boxes
 from cimbench.methods.compression.codecs import Codec
 from cimbench.methods.compression.exemplar import Format
 from cimbench.methods.compression.resampling import RESAMPLINGS
+from cimbench.methods.losses import Loss
 from cimbench.methods.networks.network import Network
 
 
@@ -37,6 +39,22 @@ class ArtifactParameters:
         check_at_least("artifacts.refresh_epochs", self.refresh_epochs, 1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EpochDone:
+    """An epoch (0-based, of `epochs`) that a host has learnt, at the learning rate `rate`.
+
+    draw: that many of the phase's images, exemplars among them, augmented and normalised, with their labels; all there
+    are where there are fewer. Batches of one epoch have no image twice until all were drawn.
+    """
+
+    phase: int
+    epoch: int
+    epochs: int
+    new_classes: int
+    rate: float
+    draw: Callable[[int], tuple[Tensor, Tensor]]
+
+
 def check_switches(section: str, *, ratio: float, resampling: str, threshold: float = 0.5) -> None:
     """Raise InputError unless eta > 1, tau lies between 0 and 1, and the resampling is known."""
     if not ratio > 1:
@@ -54,6 +72,7 @@ class Compressor(ABC):
 
     needs_held_out: ClassVar[bool] = False
     needs_object_boxes: ClassVar[bool] = False
+    needs_rationals: ClassVar[bool] = False  # whether the host's networks have rational activations beside their ReLUs
     artifacts: ArtifactParameters | None = None
 
     @abstractmethod
@@ -63,6 +82,29 @@ class Compressor(ABC):
     @abstractmethod
     def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:
         """Boxes for images, of one size or of many, whose classes `network` is learning or has learnt."""
+
+    @property
+    def worn(self) -> Compressor:
+        """What makes the compressed versions that new images wear."""
+        return self
+
+    def maps(self, images: ImageStore, network: Network) -> Tensor | None:  # noqa: ARG002
+        """The maps (N, h, w) that boxes are read from, for pictures; None where nothing is read."""
+        return None
+
+    def after_epoch(self, network: Network, loss: Loss, done: EpochDone) -> None:  # noqa: B027
+        """Learn beside the host, which has just learnt an epoch by `loss`; the network's weights stay as they are."""
+
+    def measured(self) -> dict[str, float]:
+        """Numbers of the phase's learning, by name."""
+        return {}
+
+    def learning_state(self) -> dict[str, Tensor]:
+        """What the rest of an interrupted phase's learning depends on."""
+        return {}
+
+    def load_learning_state(self, state: dict[str, Tensor]) -> None:  # noqa: B027
+        """Go on within a phase."""
 
     def tune(self, held_out: ImageStore, network: Network, codec: Codec) -> None:  # noqa: B027
         """Choose what is chosen per phase, on images of its classes that the network has not learnt from."""

@@ -156,7 +156,7 @@ def frozen_output(network: Network, images: Tensor) -> Output:
 
 
 @torch.no_grad()
-def in_eval(network: Network, images: Tensor, part: str, batch_size: int = 256) -> Tensor:
+def in_eval(network: Network, images: Tensor, part: str, batch_size: int = 256, activation: str = "relu") -> Tensor:
     """One part of Output ("logits", "features" or "maps") for (N, 3, S, S) uint8 images, in evaluation mode.
 
     The network's mode is restored; the other parts are dropped batch by batch.
@@ -164,6 +164,6 @@ def in_eval(network: Network, images: Tensor, part: str, batch_size: int = 256) 
     was_training = network.training
     network.eval()
     batches = torch.split(images, batch_size)
-    parts: list[Tensor] = [getattr(network(normalise(batch.to(network.device))), part) for batch in batches]
+    parts: list[Tensor] = [getattr(network(normalise(batch.to(network.device)), activation), part) for batch in batches]
     network.train(was_training)
     return torch.cat(parts)

@@ -135,6 +135,7 @@ class _Rational(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, coefficients: Tensor) -> Tensor:
+        """r(x)."""
         ctx.save_for_backward(x, coefficients)
         values = numbers(coefficients)
 
@@ -145,6 +146,7 @@ class _Rational(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """The gradient of sum of g r(x) for x and c."""
         return _RationalGradient.apply(gradient, *ctx.saved_tensors)  # type: ignore[no-untyped-call, no-any-return]
 
 
@@ -153,6 +155,7 @@ class _RationalGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, x: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at once."""
         ctx.save_for_backward(gradient, x, coefficients)
         values = numbers(coefficients)
 

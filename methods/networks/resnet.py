@@ -97,6 +97,12 @@ class ResNet(nn.Module):
             x = block(x, rows[1 + 2 * number : 3 + 2 * number])
         return x
 
+    def position_name(self, position: int) -> str:
+        """Where an activation stands, for instance layer2.0, the second."""
+        names = [name for name, module in self.named_modules() if isinstance(module, BasicBlock)]
+        block, which = divmod(position - 1, 2)
+        return "of the stem" if position == 0 else f"of {names[block]}, the {('first', 'second')[which]},"
+
     def _blocks(self) -> Iterator[nn.Module]:
         for number in range(self.stages):
             yield from self.get_submodule(f"layer{number + 1}").children()

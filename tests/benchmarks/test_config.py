@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.config import Suite, find_cell, load_suite, resolve_device
+from cimbench.benchmarks.config import Suite, check_artifacts, find_cell, load_suite, resolve_device
 from cimbench.benchmarks.parameters import build, flatten
 from cimbench.benchmarks.registry import METHODS
 from cimbench.datasets.augment import AugmentParameters
@@ -66,11 +66,6 @@ CASES = [
     ),
     ("compressors.full.artifacts", {"step": 0}, r"artifacts.step is 0.0; give more than 0"),
     ("compressors.none", {"ratio": 2}, r"compressors.none.ratio is not a parameter"),
-    (
-        "compressors.class_activation.artifacts",
-        {},
-        r"artifacts.refresh_epochs is 40, but no phase has more than 4 epochs",
-    ),
     ("matrix.compressors", ["phase_tau"], r"phase_tau chooses on held-out images, but protocol.validation_share is 0"),
     ("memory.selection", "herdin", r"did you mean 'herding'"),
     ("protocol.name", "b50", r"protocol.name is 'b50'"),
@@ -113,6 +108,16 @@ def test_bad_sources_are_named(source: str, parameters: dict[str, Any], words: s
     suite = tiny_suite(dataset={"source": source, "parameters": parameters})
     with pytest.raises(InputError, match=words):
         suite.dataset.build_source()
+
+
+def test_artifacts_that_would_never_be_worn_are_refused() -> None:
+    """In the matrix when the suite is read, beside it when the cell is run."""
+    sections: dict[str, Any] = {"compressors": {"full": {"ratio": 4.0, "artifacts": {}}}}
+    words = r"compressors.full.artifacts.refresh_epochs is 40, but no phase has more than 4 epochs"
+    with pytest.raises(InputError, match=words):
+        tiny_suite(**sections, matrix={"methods": ["replay"], "compressors": ["full"], "seeds": [1]})
+    with pytest.raises(InputError, match=words):
+        check_artifacts(find_cell(tiny_suite(**sections), "replay", "full", 1))
 
 
 def test_thresholds_and_ratios() -> None:
