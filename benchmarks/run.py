@@ -236,7 +236,7 @@ def evaluate_phase(bench: Bench, phase: Phase) -> Evaluation:
 def keep(bench: Bench, phase: Phase, record: Record, evaluation: Evaluation) -> None:
     """Write the phase's results, then the checkpoint: what a checkpoint says is done is on the disk."""
     folder = bench.cell.folder
-    write_gallery(folder / f"gallery-phase-{phase.index + 1}.png", phase, bench.memory)
+    write_gallery(folder / f"gallery-phase-{phase.index + 1}.png", phase, bench.memory, bench.method.selector)
     if record.complete:
         confusion = {head: matrix.numpy() for head, matrix in evaluation.confusion.items()}
         save_arrays(folder / "confusion.npz", confusion, {"rows": "true class", "columns": "predicted class"})

@@ -120,6 +120,7 @@ def _phase_metrics(record: Record, phase: PhaseRecord, number: int) -> list[Metr
         "memory/bytes_held": phase.memory["bytes_held"],
         "memory/spent": phase.memory["spent"],
         "memory/mean_box_area": phase.memory["mean_box_area"],
+        "memory/box_overlap": phase.memory["box_overlap"],
         "memory/kept_whole": phase.memory["kept_whole"],
         "memory/exhausted_classes": phase.memory["exhausted_classes"],
         **{f"compressor/{name}": value for name, value in phase.memory["chosen"].items()},

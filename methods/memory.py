@@ -13,7 +13,7 @@ from cimbench.datasets.errors import InputError
 from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.stream import Phase
 from cimbench.methods.budget import Budget
-from cimbench.methods.compression.boxes import area_shares
+from cimbench.methods.compression.boxes import area_shares, overlap
 from cimbench.methods.compression.compress import compressed
 from cimbench.methods.compression.compressor import Compressor
 from cimbench.methods.compression.exemplar import costs_in_paper_units
@@ -34,7 +34,8 @@ class MemoryAccount:
 
     kept_whole: images of this phase's classes of which nothing said where to look (a constant activation map, no object
     box). exhausted_classes: classes of this phase that had no image left for what remained of their share. chosen: what
-    the compressor chose for this phase, by name. measured: numbers of its learning in this phase.
+    the compressor chose for this phase, by name. measured: numbers of its learning in this phase. box_overlap: mean
+    intersection over union of this phase's exemplars' boxes with people's; None where the data set has none.
     """
 
     unit: str
@@ -49,6 +50,7 @@ class MemoryAccount:
     exhausted_classes: int
     chosen: dict[str, float]
     measured: dict[str, float]
+    box_overlap: float | None
 
     def as_json(self) -> dict[str, Any]:
         """Plain numbers."""
@@ -75,6 +77,7 @@ class ExemplarMemory:
         self.names: list[str] = []  # for galleries and tests; replay never reads it
         self.kept_whole = 0
         self.exhausted_classes = 0
+        self.overlaps = torch.empty(0)
 
     def __len__(self) -> int:
         return len(self.store)
@@ -97,7 +100,7 @@ class ExemplarMemory:
         self.kept_whole = self.exhausted_classes = 0
         if held_out is not None:
             self.compressor.tune(held_out, network, self.codec)
-        kept = [self.store]
+        kept, overlaps = [self.store], []
         for label in phase.new_labels:
             mine = phase.train.subset(torch.nonzero(phase.train.labels == label).flatten())
             candidates = self.candidates(mine, network, random)
@@ -107,7 +110,10 @@ class ExemplarMemory:
             self.exhausted_classes += len(chosen) == len(mine) and room >= float(costs.min())
             kept.append(candidates.subset(torch.tensor(chosen, dtype=torch.int64)))
             self.names += [mine.names[i] for i in chosen]
+            if len(mine.boxes):
+                overlaps.append(overlap(kept[-1].headers.boxes, mine.boxes[torch.tensor(chosen, dtype=torch.int64)]))
         self.store = ExemplarStore.joined(kept)
+        self.overlaps = torch.cat([torch.empty(0), *overlaps])
 
     def candidates(self, images: ImageStore, network: Network, random: torch.Generator) -> ExemplarStore:
         """Every image as the exemplar it would be, in order."""
@@ -151,6 +157,7 @@ class ExemplarMemory:
             exhausted_classes=self.exhausted_classes,
             chosen=self.compressor.report(),
             measured=self.compressor.measured(),
+            box_overlap=float(self.overlaps.mean()) if len(self.overlaps) else None,
         )
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from cimbench.benchmarks.metrics import headline
 from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.report.differences import differences_table
 from cimbench.datasets.arrays import write_atomically
 
 # what a reader has to know of a method beside its numbers
@@ -116,9 +117,9 @@ def reading_table(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def formatted(table: pd.DataFrame, style: str) -> str:
-    """The table as text in one of tabulate's styles, numbers as they were written, to the right."""
-    alignment = ["left"] * 3 + ["right"] * (len(table.columns) - 3)
+def formatted(table: pd.DataFrame, style: str, words: int = 3) -> str:
+    """The table as text in one of tabulate's styles: columns of words to the left, numbers as written to the right."""
+    alignment = ["left"] * words + ["right"] * (len(table.columns) - words)
     return str(table.to_markdown(index=False, tablefmt=style, disable_numparse=True, colalign=alignment))
 
 
@@ -187,7 +188,10 @@ def footnotes(records: Sequence[Record], absent: Mapping[str, str]) -> list[str]
 
 
 def write_tables(folder: Path, records: Sequence[Record], absent: Mapping[str, str]) -> list[Path]:
-    """comparison.md (for people), .csv (numbers) and .tex; footnotes name missing cells with the reason."""
+    """comparison.md (for people), .csv (numbers) and .tex; footnotes name missing cells with the reason.
+
+    differences.md beside them where two seeds or more can be paired.
+    """
     reading, text = reading_table(records), caption(records)
     note = "".join(f"\n- {line}" for line in footnotes(records, absent)) + "\n"
     markdown = f"{text}\n\n{formatted(reading, 'github')}\n{note}"
@@ -197,6 +201,10 @@ def write_tables(folder: Path, records: Sequence[Record], absent: Mapping[str, s
         "comparison.csv": numbers_table(records).to_csv(index=False, float_format="%.6g"),
         "comparison.tex": latex.replace("±", "$\\pm$"),
     }
+    differences = differences_table(records)
+    if len(differences):
+        text = formatted(differences, "github", 5)
+        contents["differences.md"] = f"Paired by seed; Student's 95 % interval of the mean difference.\n\n{text}\n"
     paths = []
     for name, content in contents.items():
         path = folder / name

@@ -25,6 +25,13 @@ class Boxes(NamedTuple):
         return cls(xyxy, torch.zeros(len(xyxy), dtype=torch.bool, device=xyxy.device))
 
 
+def overlap(boxes: Tensor, others: Tensor) -> Tensor:
+    """Intersection over union (N,) of boxes (N, 4) with others, one by one, XYXY with exclusive ends; 0 of nothing."""
+    corners = torch.cat([torch.maximum(boxes, others)[:, :2], torch.minimum(boxes, others)[:, 2:]], 1)
+    shared, mine, theirs = ((b[:, 2:] - b[:, :2]).clamp(min=0).prod(1).double() for b in (corners, boxes, others))
+    return (shared / (mine + theirs - shared).clamp(min=1)).float()
+
+
 def class_activation_maps(maps: Tensor, rows: Tensor) -> Tensor:
     """A = w_y . F(x): maps (B, F, h, w) and classifier rows (B, F) -> (B, h, w)."""
     return torch.einsum("bfhw,bf->bhw", maps, rows)

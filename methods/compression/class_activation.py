@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from cimbench.datasets.image_store import ImageStore
 from cimbench.methods.compression.activation import activation_maps, boxes_above
@@ -45,4 +46,8 @@ class ClassActivation(Compressor):
 
     def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:  # noqa: ARG002
         """Around normalised activation > tau."""
-        return boxes_above(activation_maps(images, network), images, self.parameters.threshold)
+        return boxes_above(self.maps(images, network), images, self.parameters.threshold)
+
+    def maps(self, images: ImageStore, network: Network) -> Tensor:
+        """A = w_y . F(x)."""
+        return activation_maps(images, network)

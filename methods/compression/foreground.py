@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.image_store import ImageStore
@@ -53,4 +54,8 @@ class Foreground(Compressor):
 
     def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:  # noqa: ARG002
         """Around normalised activation > tau."""
-        return boxes_above(activation_maps(images, network), images, self.parameters.threshold)
+        return boxes_above(self.maps(images, network), images, self.parameters.threshold)
+
+    def maps(self, images: ImageStore, network: Network) -> Tensor:
+        """A = w_y . F(x)."""
+        return activation_maps(images, network)

@@ -13,12 +13,13 @@ import pytest
 from cimbench.benchmarks.cli import main
 from cimbench.benchmarks.config import find_cell, load_suite
 from cimbench.benchmarks.record import PhaseRecord, Record, load_record
+from cimbench.benchmarks.report.differences import differences_table, paired
 from cimbench.benchmarks.report.plots import curve_figure
 from cimbench.benchmarks.report.tables import caption, footnotes, numbers_table, reading_table, write_tables
 from cimbench.benchmarks.run import run_cell
 from cimbench.datasets.errors import InputError
 from tests.benchmarks.workplace import furnish
-from tests.conftest import tiny_suite
+from tests.conftest import table_rows, tiny_suite
 from tests.methods.test_contract import Silent
 
 
@@ -28,7 +29,7 @@ def record(seed: int, correct: list[list[int]], method: str = "replay", unit: st
     config = find_cell(suite, method, "none", seed).resolved()
     memory: dict[str, Any] = {"unit": unit, "budget": 12000, "limit": 12000, "spent": 11000.0 + seed}
     memory |= {"exemplars": [3, 4], "bytes_held": 11000 + seed, "mean_box_area": 1.0}
-    memory |= {"kept_whole": 0, "exhausted_classes": 0, "chosen": {}}
+    memory |= {"kept_whole": 0, "exhausted_classes": 0, "chosen": {}, "measured": {}}
     phases = [
         PhaseRecord(
             correct={"linear": row},
@@ -106,6 +107,37 @@ def test_files_and_absent_cells(tmp_path: Path) -> None:
     tex = (tmp_path / "comparison.tex").read_text()
     assert "75.0 $\\pm$ 14.1" in tex
     assert "\\toprule" in tex
+
+
+def of_compressor(compressor: str, seed: int, last: int) -> Record:
+    made = record(seed, [[8], [4, last - 4]])
+    made.config["compressor"] = {"name": compressor}
+    return made
+
+
+def test_paired_differences_by_hand() -> None:
+    """Last accuracies in percent: 45, 50, 55 against 60, 70, 65 gives +15, +20, +10; t(2) = 4.302653."""
+    records = [of_compressor("none", seed, last) for seed, last in ((1, 9), (2, 10), (3, 11))]
+    records += [of_compressor("full", seed, last) for seed, last in ((1, 12), (2, 14), (3, 13))]
+    records += [of_compressor("cim", 3, 12)]  # one seed shared: no pair
+    (row,) = differences_table(records).to_dict("records")
+    half = 4.302653 * 5 / 3**0.5
+    assert row["last accuracy: difference [95 %]"] == f"+15.0 [{15 - half:+.1f}, {15 + half:+.1f}]"
+    assert row["last accuracy: beyond noise"] == "yes"
+    assert (row["against"], row["compressor"], row["head"], row["seeds"]) == ("none", "full", "linear", "3")
+    assert not paired([1.0, 2.0], [0.0, 5.0]).beyond_noise
+    assert paired([0.0, 1.0, 2.0], [5.0, 6.1, 7.0]).beyond_noise
+    with pytest.raises(ValueError, match="one pair has no spread"):
+        paired([1.0], [2.0])
+
+
+def test_differences_are_written_where_there_are_pairs(tmp_path: Path) -> None:
+    records = [of_compressor(name, seed, 9 + seed) for name in ("class_activation", "full") for seed in (1, 2)]
+    assert tmp_path / "differences.md" in write_tables(tmp_path, records, {})
+    (row,) = table_rows((tmp_path / "differences.md").read_text())
+    assert (row["compressor"], row["against"], row["seeds"]) == ("full", "class_activation", "2")
+    assert row["last accuracy: difference [95 %]"] == "+0.0 [+0.0, +0.0]"
+    assert len(write_tables(tmp_path / "other", TWO_SEEDS, {})) == 3
 
 
 def test_the_curve_shows_the_means_and_the_band_the_extremes() -> None:

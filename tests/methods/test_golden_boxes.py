@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from torchvision.ops import box_iou
 
 from cimbench.datasets.errors import InputError
 from cimbench.methods.compression.activation import boxes_of_maps
-from cimbench.methods.compression.boxes import class_activation_maps, interpolation_matrix, normalised_maps
+from cimbench.methods.compression.boxes import class_activation_maps, interpolation_matrix, normalised_maps, overlap
 from tests.conftest import DEVICES
 
 Golden = Callable[[str], dict[str, np.ndarray]]
@@ -97,3 +98,12 @@ def test_maps_that_are_not_finite_are_no_constant_maps(value: float) -> None:
     cam[1, 3, 3], cam[1, 0, 0] = value, 3e38  # -3e38 to 3e38 is more than a float32 holds
     with pytest.raises(InputError, match="class activation maps are not finite"):
         boxes_of_maps(cam, torch.tensor([[8, 8], [8, 8]]), 0.5)
+
+
+def test_overlap_by_hand_and_by_torchvision() -> None:
+    boxes = torch.tensor([[0, 0, 4, 4], [0, 0, 4, 4], [2, 1, 6, 9], [0, 0, 0, 0], [0, 0, 2, 2]])
+    others = torch.tensor([[0, 0, 4, 4], [2, 2, 6, 6], [0, 0, 7, 5], [0, 0, 0, 0], [3, 3, 5, 5]])
+    found = overlap(boxes, others)
+    torch.testing.assert_close(found, torch.tensor([1.0, 4 / 28, 16 / 51, 0.0, 0.0]))
+    expected = box_iou(boxes[:3].float(), others[:3].float()).diagonal()
+    torch.testing.assert_close(found[:3], expected)
