@@ -1,4 +1,4 @@
-"""The verbs: fetch, split, run, report, show, track, cells, export, pictures. params.yaml says what is computed."""
+"""The verbs: fetch, split, run, report, sizes, show, track, cells, export, pictures. params.yaml says what is done."""
 
 from __future__ import annotations
 
@@ -97,6 +97,16 @@ def report(suite: Suite, _arguments: argparse.Namespace) -> str:
     return f"{', '.join(map(str, [*paths, curve]))}: written. Next: cimbench show"
 
 
+def sizes(suite: Suite, _arguments: argparse.Namespace) -> str:
+    """Write the suite's accuracies by the size of the classes' objects, where the data set has boxes."""
+    from cimbench.benchmarks.report.sizes import write_sizes
+
+    records, _ = _records(suite)
+    cells = [suite.results / "cells" / record.cell for record in records]
+    path = write_sizes(suite.results / "tables", records, cells, ImageStore.load(suite.store))
+    return f"{path}: {len(records)} cells by small, middle and large objects. Next: cimbench show"
+
+
 def show(suite: Suite, _arguments: argparse.Namespace) -> str:
     """Print the suite's table and where everything is."""
     from cimbench.benchmarks.report.tables import caption, footnotes, formatted, reading_table
@@ -165,7 +175,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="cimbench", description=__doc__)
     top.add_argument("--params", type=Path, default=PARAMETERS_FILE, help="parameter file (default: params.yaml)")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="verb")
-    for verb in (fetch, split, run, report, show, track, cells, export, pictures):
+    for verb in (fetch, split, run, report, sizes, show, track, cells, export, pictures):
         sub = verbs.add_parser(verb.__name__, help=verb.__doc__, description=verb.__doc__)
         sub.set_defaults(action=verb)
         if verb is run:

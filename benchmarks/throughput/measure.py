@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
+from torch.profiler import ProfilerActivity, profile
 
 from cimbench.benchmarks.provenance import surroundings
 
@@ -53,12 +54,40 @@ def copy_step(moved: int, device: str) -> Step:
     return lambda: target.copy_(source)
 
 
+def peak_allocated(step: Step, device: str) -> int:
+    """The most bytes that torch held at once for the step beyond what it held before."""
+    if device == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+        step()
+    held = highest = 0
+    for event in watched.profiler.kineto_results.events():  # the profiler's tables have no running sum
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            highest = max(highest, held)
+    return highest
+
+
+def _share_of_peak(step: Step, ceiling: Step, device: str) -> float:
+    return peak_allocated(step, device) / peak_allocated(ceiling, device)
+
+
 def measure(
-    benchmark: BenchmarkFixture, job: Job, step: Step, *, ceiling: Step | None = None, reference: Step | None = None
+    benchmark: BenchmarkFixture,
+    job: Job,
+    step: Step,
+    *,
+    ceiling: Step | None = None,
+    reference: Step | None = None,
+    memory: bool = False,
 ) -> None:
     """Time the ceiling (a copy of the same bytes unless given), the reference where there is one, then the step.
 
-    The reference is per image on one CPU core, whatever the step runs on.
+    The reference is per image on one CPU core, whatever the step runs on. memory: compare what step and ceiling
+    allocate as well.
     """
     ceiling_seconds = timed(ceiling or copy_step(job.moved, job.device), job.device)
     reference_seconds = None
@@ -82,6 +111,9 @@ def measure(
         "seconds": seconds,
         "ceiling_seconds": ceiling_seconds,
         "reference_seconds": reference_seconds,
+        "memory": peak_allocated(step, job.device) / peak_allocated(ceiling, job.device)
+        if memory and ceiling
+        else None,
         "surroundings": surroundings(torch.device(job.device)),
     }
     times = f", {reference_seconds / seconds:.1f} x the reference" if reference_seconds else ""

@@ -19,7 +19,8 @@ RESULTS = Path("results/throughput")
 NOTE = (
     "Medians. MB: bytes that the step has to read and write, an image. Share: of the ceiling's speed, measured in the "
     "same run: a copy of as many bytes on the same device, or what the row names. Reference: the procedure of SPEC 2, "
-    "image by image on one core (benchmarks/throughput/reference.py), from activation maps and decoded pictures."
+    "image by image on one core (benchmarks/throughput/reference.py), from activation maps and decoded pictures. "
+    "Memory: the most that is allocated at once, of what the ceiling allocates."
 )
 
 
@@ -43,6 +44,7 @@ def table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
             "ceiling": row["ceiling_name"],
             "share": row["ceiling_seconds"] / row["seconds"],
             "times the reference": row["reference_seconds"] / row["seconds"] if row["reference_seconds"] else None,
+            "memory": row.get("memory"),
             "bound by": row["bound"],
         }
         for row in rows
@@ -73,9 +75,10 @@ def markdown(numbers: pd.DataFrame, rows: Sequence[dict[str, Any]]) -> str:
             "times the reference": numbers["times the reference"].map(
                 lambda times: "-" if pd.isna(times) else f"{times:.1f} x"
             ),
+            "memory": numbers["memory"].map(lambda share: "-" if pd.isna(share) else f"{share:.0%}"),
         }
     )
-    alignment = ["left", "left", "right", "right", "left", "right", "right", "left"]
+    alignment = ["left", "left", "right", "right", "left", "right", "right", "right", "left"]
     text = words.to_markdown(index=False, disable_numparse=True, colalign=alignment)
     return f"{header(rows)}\n\n{text}\n\n{NOTE}\nMade by `make bench`.\n"
 

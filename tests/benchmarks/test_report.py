@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from cimbench.benchmarks.cli import main
 from cimbench.benchmarks.config import find_cell, load_suite
 from cimbench.benchmarks.record import PhaseRecord, Record, load_record
 from cimbench.benchmarks.report.differences import differences_table, paired
 from cimbench.benchmarks.report.plots import curve_figure
+from cimbench.benchmarks.report.sizes import mean_areas, size_groups
 from cimbench.benchmarks.report.tables import caption, footnotes, numbers_table, reading_table, write_tables
 from cimbench.benchmarks.run import run_cell
+from cimbench.datasets.arrays import load_arrays
 from cimbench.datasets.errors import InputError
 from tests.benchmarks.workplace import furnish
-from tests.conftest import table_rows, tiny_suite
+from tests.conftest import coloured_store, table_rows, tiny_suite
 from tests.methods.test_contract import Silent
 
 
@@ -215,3 +219,37 @@ def test_odd_cases_of_the_memory_are_footnotes() -> None:
     assert "chosen phase by phase: threshold 0.5; threshold 0.5." in notes
     assert "2 classes had fewer images than their share" in notes
     assert "1 classes hold no exemplar" in notes
+
+
+def test_sizes_of_objects_by_hand() -> None:
+    """Boxes of 1, 2, ... of 16 pixels: ten classes make groups of 3, 4 and 3."""
+    areas = {f"class {n}": (n + 1) / 16 for n in (4, 0, 9, 2, 7, 1, 3, 8, 5, 6)}
+    groups = size_groups(areas)
+    assert [len(members) for members in groups.values()] == [3, 4, 3]
+    assert groups["small"] == ["class 0", "class 1", "class 2"]
+    assert groups["large"] == ["class 7", "class 8", "class 9"]
+    eleven = size_groups({**areas, "class 10": 0.9})
+    assert [len(members) for members in eleven.values()] == [3, 5, 3]
+
+
+def test_accuracy_by_size_is_recounted_from_the_confusion(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each class has boxes of a size of its own; its rows of the confusion matrix are counted by hand."""
+    store = coloured_store(train=6)
+    for label, side in enumerate((9, 3, 5, 7)):  # the second class is the smallest
+        store.boxes[store.labels == label] = torch.tensor([0, 0, side, side])
+    suite = furnish(workspace, store)
+    cell = find_cell(suite, "replay", "none", 3)
+    record = run_cell(cell, Silent())
+    assert main(["--params", "params.json", "sizes"]) == 0
+    assert "1 cells by small, middle and large objects" in capsys.readouterr().out
+    text = (suite.results / "tables/sizes.md").read_text()
+    confusion, _ = load_arrays(cell.folder / "confusion.npz")
+    rows = {row["head"]: row for row in table_rows(text)}
+    for head, counts in confusion.items():
+        for name, group in (("class 1", "small"), ("class 0", "large")):
+            place = record.class_names.index(name)
+            assert rows[head][f"{group} (%)"] == f"{100 * counts[place, place] / counts[place].sum():.1f}"
+    assert f"- small: class 1 ({9 / 256:.0%})" in text
+    plain = dataclasses.replace(store, boxes=torch.empty(0, 4, dtype=torch.int64))
+    with pytest.raises(InputError, match="the data set has no object boxes, so its classes have no sizes"):
+        mean_areas(plain)

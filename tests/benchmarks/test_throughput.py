@@ -73,7 +73,11 @@ def row(**changes: Any) -> dict[str, Any]:
 
 
 def test_rates_shares_and_times_by_hand(tmp_path: Path) -> None:
-    measured = [row(), row(step="stack", reference_seconds=None), row(device="cuda", surroundings=gpu("Z80"))]
+    measured = [
+        row(memory=0.25),
+        row(step="stack", reference_seconds=None),
+        row(device="cuda", surroundings=gpu("Z80")),
+    ]
     path = tmp_path / "benchmarks.json"
     path.write_text(json.dumps({"benchmarks": [{"extra_info": one} for one in measured]}))
     written = report.write(path, tmp_path / "out")
@@ -81,8 +85,8 @@ def test_rates_shares_and_times_by_hand(tmp_path: Path) -> None:
     text = (tmp_path / "out/cpu.md").read_text()
     assert text.startswith("abacus, 2 cores; Python 3, torch 2, torchvision 0, numpy 1; commit 0123456789; 2026-01-02.")
     cells = [cell.strip() for cell in text.splitlines()[4].strip("|").split("|")]
-    assert cells == ["count", "beads", "100", "0.040", "copy", "20%", "12.0 x", "fingers"]
-    assert [cell.strip() for cell in text.splitlines()[5].split("|")][7] == "-"
+    assert cells == ["count", "beads", "100", "0.040", "copy", "20%", "12.0 x", "25%", "fingers"]
+    assert [cell.strip() for cell in text.splitlines()[5].split("|")][7:9] == ["-", "-"]
     assert (tmp_path / "out/cuda.md").read_text().startswith("Z80; ")
     numbers = list(csv.DictReader((tmp_path / "out/cpu.csv").open()))
     assert float(numbers[0]["images/s"]) == 100

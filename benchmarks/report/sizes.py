@@ -1,0 +1,79 @@
+"""Accuracy by the size of a class's objects (SPEC 5): small, middle and large, 30, 40 and 30 % of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.report.tables import formatted, spread
+from cimbench.datasets.arrays import load_arrays, write_atomically
+from cimbench.datasets.errors import InputError
+from cimbench.datasets.image_store import ImageStore
+from cimbench.methods.compression.boxes import area_shares
+
+SHARES = {"small": 0.3, "middle": 0.4, "large": 0.3}
+
+
+def mean_areas(store: ImageStore) -> dict[str, float]:
+    """Mean share of the image that people's boxes take, over a class's training images; InputError without boxes."""
+    if not len(store.boxes):
+        raise InputError("the data set has no object boxes, so its classes have no sizes; choose another data set")
+    train = torch.nonzero(~store.is_test).flatten()
+    areas, labels = area_shares(store.boxes[train], store.sizes[train]), store.labels[train]
+    return {name: float(areas[labels == label].mean()) for label, name in enumerate(store.class_names)}
+
+
+def size_groups(areas: dict[str, float]) -> dict[str, list[str]]:
+    """The classes of each group, smallest first; a class more in the middle where the shares do not divide."""
+    ordered = sorted(areas, key=lambda name: (areas[name], name))
+    outer = int(SHARES["small"] * len(ordered))
+    return {
+        "small": ordered[:outer],
+        "middle": ordered[outer : len(ordered) - outer],
+        "large": ordered[len(ordered) - outer :],
+    }
+
+
+def _accuracies(confusion: np.ndarray, names: Sequence[str], groups: dict[str, list[str]]) -> dict[str, float]:
+    """Accuracy in percent over each group's test images, from counts of true (rows) and predicted classes."""
+    place = {name: number for number, name in enumerate(names)}
+    found = {}
+    for group, members in groups.items():
+        rows = [place[name] for name in members]
+        found[group] = 100 * float(confusion[rows, rows].sum()) / max(1.0, float(confusion[rows].sum()))
+    return found
+
+
+def sizes_table(records: Sequence[Record], folders: Sequence[Path], groups: dict[str, list[str]]) -> pd.DataFrame:
+    """One row a method, compressor and head: last accuracy in each group, mean ± deviation over seeds."""
+    cells: dict[tuple[str, str, str], list[dict[str, float]]] = {}
+    for record, folder in zip(records, folders, strict=True):
+        confusion, _ = load_arrays(folder / "confusion.npz")
+        for head, counts in confusion.items():
+            key = (record.config["method"]["name"], record.config["compressor"]["name"], head)
+            cells.setdefault(key, []).append(_accuracies(counts, record.class_names, groups))
+    rows = []
+    for (method, compressor, head), found in cells.items():
+        row = {"method": method, "compressor": compressor, "head": head}
+        rows.append(row | {f"{group} (%)": spread([one[group] for one in found]).text() for group in SHARES})
+    return pd.DataFrame(rows)
+
+
+def write_sizes(folder: Path, records: Sequence[Record], cells: Sequence[Path], store: ImageStore) -> Path:
+    """sizes.md: the table, and which classes are in which group."""
+    areas = mean_areas(store)
+    groups = size_groups(areas)
+    lines = [
+        f"- {group}: {', '.join(f'{name} ({areas[name]:.0%})' for name in members)}"
+        for group, members in groups.items()
+    ]
+    table = formatted(sizes_table(records, cells, groups), "github")
+    text = f"Last accuracy by the mean area of a class's objects.\n\n{table}\n\n" + "\n".join(lines) + "\n"
+    path = folder / "sizes.md"
+    write_atomically(path, lambda file: file.write(text.encode()))
+    return path
