@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +18,16 @@ import torch
 from cimbench.benchmarks import registry
 from cimbench.benchmarks.config import find_cell
 from cimbench.benchmarks.run import run_cell
+from cimbench.datasets.augment import normalise
 from cimbench.datasets.fetch import no_progress
+from cimbench.methods.compression.cim import CIM, CIMParameters
+from cimbench.methods.compression.codecs import RAW
+from cimbench.methods.compression.compress import compressed
+from cimbench.methods.compression.compressor import EpochDone
+from cimbench.methods.networks.network import Network, NetworkParameters
+from cimbench.methods.networks.rational import start_values
 from tests.benchmarks.workplace import furnish
-from tests.conftest import ROOT, table_rows, tiny_suite
+from tests.conftest import ROOT, coloured_store, composed, table_rows, tiny_suite
 from tests.methods.test_contract import Silent
 
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
@@ -85,21 +94,21 @@ def test_the_readmes_table_is_the_measured_one() -> None:
     assert text.split("\n\n")[0] in README  # the caption
 
 
-@pytest.mark.parametrize(
-    "suite", ["embedded", *(f"embedded-{kind}" for kind in ("bounds", "rivals", "coded", "hosts"))]
-)
+@pytest.mark.parametrize("suite", ["embedded", *(f"embedded-{kind}" for kind in ("full", "rivals", "coded")), "tiny"])
 def test_committed_tables_come_from_a_commit(suite: str) -> None:
     """Numbers of a changed tree could not be measured again."""
     assert "with changes" not in committed(f"results/{suite}/tables/comparison.md")
 
 
 def test_the_bounds_in_contributing_are_the_measured_ones() -> None:
-    rows = {row["method"]: row for row in table_rows(committed("results/embedded-bounds/tables/comparison.md"))}
+    rows = {row["method"]: row for row in table_rows(committed("results/embedded/tables/comparison.md"))}
     for method in ("joint", "finetune"):
         assert f"{method.capitalize()} {rows[method]['last accuracy (%)']} %" in CONTRIBUTING
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/compression.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in ("compression", "cim", "errata"))]
+)
 def test_named_files_exist(document: str) -> None:
     text = (ROOT / document).read_text()
     for path in re.findall(r"`((?:benchmarks|methods|datasets|conf|tests)/[\w/.-]+)`", text):
@@ -154,6 +163,54 @@ def test_the_documents_say_what_bytes_were_measured() -> None:
     for (box, way, eta), row in rows.items():
         if box == "box" and way != "paper units":
             assert float(row["mean"]) > float(rows["box", "paper units", eta]["mean"])
+
+
+def test_the_own_host_of_the_page_on_cim_learns_masks() -> None:
+    """Its code as it stands, on images and a network of seconds."""
+    (block,) = re.findall(r"<!-- test: own host -->\n```python\n(.*?)```", (ROOT / "docs/cim.md").read_text(), re.S)
+    assert 15 <= len([line for line in block.splitlines() if line.strip()]) <= 25
+    parameters = NetworkParameters(architecture="resnet8", stem="strided", width=4, input_side=16)
+    store = coloured_store(classes=2)
+    names: dict[str, Any] = {"parameters": parameters, "store": store, "classes": 2, "epochs": 3}
+    names |= {"random": torch.Generator().manual_seed(0), "torch": torch, "functional": torch.nn.functional}
+    things = (CIM, CIMParameters, EpochDone, Network, RAW, compressed, normalise)
+    names |= {getattr(thing, "__name__", "RAW"): thing for thing in things}
+    exec(compile(block, "docs/cim.md", "exec"), names)
+    assert len(names["exemplars"]) == len(store)
+    network = names["network"]
+    assert not torch.equal(network.rational(0), start_values(7))
+    assert float(names["loss"](*names["draw"](24)).detach()) < 0.4
+
+
+def test_every_erratum_names_its_option_and_a_test_that_exists() -> None:
+    rows = table_rows((ROOT / "docs/errata.md").read_text())
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    params = composed()
+    assert len(rows) >= 17
+    for row in rows:
+        assert f"def {row['test'].strip('`')}(" in sources, row["test"]
+        if row["option"] != "-":
+            *parents, last = row["option"].strip("`").split(".")
+            section: Any = params
+            for parent in parents:
+                section = section[parent]
+            known = set(section) | option_names(row["option"].strip("`"))
+            assert last in known, row["option"]
+
+
+def option_names(option: str) -> set[str]:
+    """Parameters of a method's or compressor's dataclass, which params.yaml need not name."""
+    kind, name = [*option.split("."), ""][:2]
+    table = {"methods": registry.METHODS, "compressors": registry.COMPRESSORS}.get(kind)
+    if table is None:
+        return set()
+    return {field.name for field in dataclasses.fields(registry.load(kind, table, name)[1])}
+
+
+def test_every_ablation_row_is_a_compressor() -> None:
+    rows = table_rows((ROOT / "docs/cim.md").read_text())
+    assert [row["row"] for row in rows] == [str(number) for number in range(1, 12)]
+    assert all(row["compressor"].strip("`") in registry.COMPRESSORS for row in rows)
 
 
 def test_every_dependency_has_its_reason() -> None:

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from cimbench.benchmarks.registry import COMPRESSORS, load
-from cimbench.benchmarks.report.sample_photographs import CLOSE_UPS, random_crops
+from cimbench.benchmarks.report.sample_photographs import CLOSE_UPS, random_crops, trained_network
 from cimbench.datasets.arrays import write_atomically
 from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.randomness import generator
@@ -58,8 +58,10 @@ class Stored(NamedTuple):
 
 
 def stored(name: str, photos: ImageStore, network: Network) -> Stored:
-    """By a compressor with its default parameters."""
+    """By a compressor with its default parameters; one whose masks learn does so beside a network of its own."""
     compressor = made(name)
+    if compressor.needs_rationals:
+        network = trained_network(photos, lambda _done, _total: None, compressor)
     if compressor.needs_held_out:
         compressor.tune(random_crops(photos, _HELD_OUT, "held out"), network, RAW)
     return Stored(

@@ -66,7 +66,7 @@ def _pairs(records: Sequence[Record]) -> Iterator[tuple[str, str, str, str, list
         for against in AGAINST:
             theirs = cells.get((method, against), {})
             shared = sorted(mine.keys() & theirs.keys())
-            if compressor == against or len(shared) < 2:
+            if compressor in ("none", against) or len(shared) < 2:
                 continue
             for head in mine[shared[0]].heads:
                 yield method, compressor, against, head, [(mine[seed], theirs[seed]) for seed in shared]

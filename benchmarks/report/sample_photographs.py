@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import functional as transforms
 from cimbench.datasets.augment import AugmentParameters
 from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.randomness import generator
+from cimbench.methods.compression.compressor import Compressor
 from cimbench.methods.method import Setup
 from cimbench.methods.networks.network import Network, NetworkParameters
 from cimbench.methods.optimisation import EpochReport, Task
@@ -48,8 +49,13 @@ def random_crops(photos: ImageStore, count: int, purpose: str) -> ImageStore:
     return ImageStore.from_images(crops, labels)
 
 
-def trained_network(photos: ImageStore, progress: Callable[[int, int], None]) -> Network:
-    """A small ResNet that has learnt which of the pictures a crop is from; seconds on a CPU."""
+def trained_network(
+    photos: ImageStore, progress: Callable[[int, int], None], compressor: Compressor | None = None
+) -> Network:
+    """A small ResNet that has learnt which of the pictures a crop is from; seconds on a CPU.
+
+    compressor: one whose masks learn beside it.
+    """
     crops = random_crops(photos, _CROPS, "training")
     epochs = 12
     setup = Setup(
@@ -60,6 +66,7 @@ def trained_network(photos: ImageStore, progress: Callable[[int, int], None]) ->
         augmentation=AugmentParameters(flip=True),
         seed=0,
         device=torch.device("cpu"),
+        adaptive=compressor is not None,
     )
     method = Replay(setup, ReplayParameters())
 
@@ -67,5 +74,7 @@ def trained_network(photos: ImageStore, progress: Callable[[int, int], None]) ->
         progress(report.epoch + 1, epochs)
 
     pool = Pool(images=crops.resized(SIDE), labels=crops.labels)
-    method.learn(Task(phase=0, old_classes=0, total_classes=len(photos), pool=pool, on_epoch=on_epoch))
+    classes = len(photos)
+    task = Task(phase=0, old_classes=0, total_classes=classes, pool=pool, on_epoch=on_epoch, compressor=compressor)
+    method.learn(task)
     return method.network
