@@ -27,7 +27,7 @@ class BrightSpots(Network):
         values = NetworkParameters(architecture="resnet8", stem="small", width=2, input_side=16)
         super().__init__(values, torch.Generator().manual_seed(0))
 
-    def forward(self, images: Tensor) -> Output:
+    def forward(self, images: Tensor, activation: str = "relu") -> Output:  # noqa: ARG002
         bright = images.mean(1, keepdim=True)
         maps = torch.cat([bright, -bright], 1)
         return Output(maps.mean((2, 3)), maps.mean((2, 3)), maps)
@@ -152,7 +152,7 @@ def test_codecs_keep_whole_images_coarsely(name: str) -> None:
 class Spotter(BrightSpots):
     """Calls it class 0 where the spot at (5, 2) is as bright as it was, and class 1 where it was washed out."""
 
-    def forward(self, images: Tensor) -> Output:
+    def forward(self, images: Tensor, activation: str = "relu") -> Output:  # noqa: ARG002
         seen = super().forward(images)
         inside = images[:, 0, 2:5, 5:9].mean((1, 2))
         logits = torch.stack([inside, torch.full_like(inside, 1.0)], 1)
