@@ -1,4 +1,4 @@
-"""The verbs: fetch, split, run, report, sizes, show, track, cells, export, pictures. params.yaml says what is done."""
+"""The verbs: fetch, split, run, report, show, track, cells, export, pictures. params.yaml says what is done."""
 
 from __future__ import annotations
 
@@ -84,10 +84,13 @@ def _records(suite: Suite) -> tuple[list[Any], dict[str, str]]:
 def report(suite: Suite, _arguments: argparse.Namespace) -> str:
     """Write the suite's tables and pictures from its records."""
     from cimbench.benchmarks.report.plots import curve_figure, gallery_figure, save_figure
+    from cimbench.benchmarks.report.sizes import write_sizes
     from cimbench.benchmarks.report.tables import write_tables
 
     records, absent = _records(suite)
     paths = write_tables(suite.results / "tables", records, absent)
+    cells = [suite.results / "cells" / record.cell for record in records]
+    paths += write_sizes(suite.results / "tables", records, cells, suite.store)
     curve = suite.results / "plots" / "accuracy-over-phases.png"
     save_figure(curve_figure(records), curve)
     pictures = [(cell.title, cell.folder / "gallery-phase-1.png") for cell in suite.cells()]
@@ -95,16 +98,6 @@ def report(suite: Suite, _arguments: argparse.Namespace) -> str:
     if shown:
         save_figure(gallery_figure(shown), suite.results / "plots" / "what-the-memory-keeps.png")
     return f"{', '.join(map(str, [*paths, curve]))}: written. Next: cimbench show"
-
-
-def sizes(suite: Suite, _arguments: argparse.Namespace) -> str:
-    """Write the suite's accuracies by the size of the classes' objects, where the data set has boxes."""
-    from cimbench.benchmarks.report.sizes import write_sizes
-
-    records, _ = _records(suite)
-    cells = [suite.results / "cells" / record.cell for record in records]
-    path = write_sizes(suite.results / "tables", records, cells, ImageStore.load(suite.store))
-    return f"{path}: {len(records)} cells by small, middle and large objects. Next: cimbench show"
 
 
 def show(suite: Suite, _arguments: argparse.Namespace) -> str:
@@ -175,7 +168,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="cimbench", description=__doc__)
     top.add_argument("--params", type=Path, default=PARAMETERS_FILE, help="parameter file (default: params.yaml)")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="verb")
-    for verb in (fetch, split, run, report, sizes, show, track, cells, export, pictures):
+    for verb in (fetch, split, run, report, show, track, cells, export, pictures):
         sub = verbs.add_parser(verb.__name__, help=verb.__doc__, description=verb.__doc__)
         sub.set_defaults(action=verb)
         if verb is run:

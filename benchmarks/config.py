@@ -133,8 +133,11 @@ class Cell:
     def build_method_parameters(self) -> tuple[Any, Any]:
         """The method's class and its checked parameters."""
         cls, parameters = registry.load("method", registry.METHODS, self.method)
-        section = f"methods.{self.method}"
-        return cls, build(parameters, self.suite.methods.get(self.method, {}), section)
+        given = self.suite.methods.get(self.method, {})
+        if self.suite.recipe == "paper":
+            build(parameters, self._own_recipe.parameters, f"recipes.{self.method}.parameters")
+            given = given | self._own_recipe.parameters
+        return cls, build(parameters, given, f"methods.{self.method}")
 
     def build_compressor_parameters(self) -> tuple[Any, Any]:
         """The compressor's class and its checked parameters."""

@@ -166,12 +166,13 @@ def resume(bench: Bench, fresh: Record) -> tuple[Record, dict[str, State]]:
     found = load_checkpoint(bench.cell.checkpoint, fresh)
     inside = load_checkpoint(bench.cell.phase_checkpoint, fresh)
     record = fresh if found is None else found[1]
+    belongs = inside is not None and len(inside[1].phases) == len(record.phases)
     if found is None:
+        record = inside[1] if inside is not None and belongs else fresh  # with the time of its start
         shutil.rmtree(bench.cell.folder, ignore_errors=True)
     else:
         bench.method.load_state_dict(found[0]["method"])
         bench.memory.load_state_dict(found[0]["memory"])
-    belongs = inside is not None and len(inside[1].phases) == len(record.phases)
     return record, inside[0] if inside is not None and belongs else {}
 
 
@@ -215,7 +216,7 @@ def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener, pr
         progress=progress or Progress(),
         positions=phase.positions,
         compressor=memory.compressor if bench.method.uses_memory else None,
-        nominal_exemplars=int(memory.budget.share(max(1, phase.old_classes)) // memory.budget.plain_cost),
+        nominal_exemplars=memory.budget.nominal(phase.old_classes),
     )
 
 

@@ -62,7 +62,11 @@ class MemoryParameters:
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeParameters:
-    """A method's own recipe. training: what differs from the suite's. augment: instead of the suite's, or None."""
+    """A method's own recipe. training: what differs from the suite's. augment: instead of the suite's, or None.
+
+    parameters: of the method itself, which differ from the suite's.
+    """
 
     training: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
     augment: AugmentParameters | None = None

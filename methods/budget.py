@@ -70,6 +70,12 @@ class Budget:
         sharers = seen_classes if self.parameters.sharing == "fixed_total" else self.classes
         return self.total // sharers
 
+    def nominal(self, seen_classes: int) -> int:
+        """Uncompressed exemplars of a class as the reference codes count them: floor(M / classes), or M a class."""
+        given = self.parameters.exemplars_per_class
+        fixed = self.parameters.sharing == "fixed_per_class"
+        return int(given) if fixed else int(given * self.classes) // max(1, seen_classes)
+
     def limit(self, seen_classes: int) -> float:
         """What all seen classes may hold together."""
         return self.share(seen_classes) * seen_classes

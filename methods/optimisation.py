@@ -138,7 +138,8 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = training.learning_rate * rate_factor(training, epoch, self.epochs)
         if not self.stage:  # a second training wears what the first one wore
-            task.pool.before_epoch(epoch, self.network)
+            with compiled(self.network, False):  # boxes are read in another mode than is learnt
+                task.pool.before_epoch(epoch, self.network)
         losses = []
         for indices in shuffled_batches(len(task.pool), training.batch_size, self.order):
             images, labels = task.pool.batch(indices, self.random)
@@ -156,7 +157,9 @@ class Trainer:
         def draw(count: int) -> tuple[Tensor, Tensor]:
             nonlocal left
             if len(left) < min(count, len(self.task.pool)):
-                left = torch.randperm(len(self.task.pool), generator=self.mask_order)
+                again = torch.randperm(len(self.task.pool), generator=self.mask_order)
+                was_left = torch.isin(again, left)
+                left = torch.cat([left, again[~was_left], again[was_left]])  # once more after all the others
             indices, left = left[:count], left[count:]
             images, labels = self.task.pool.batch(indices, random)
             return augment(images, self.augmentation, random), labels

@@ -12,7 +12,6 @@ import torch
 from cimbench.benchmarks.record import Record
 from cimbench.benchmarks.report.tables import formatted, spread
 from cimbench.datasets.arrays import load_arrays, write_atomically
-from cimbench.datasets.errors import InputError
 from cimbench.datasets.image_store import ImageStore
 from cimbench.methods.compression.boxes import area_shares
 
@@ -20,9 +19,7 @@ SHARES = {"small": 0.3, "middle": 0.4, "large": 0.3}
 
 
 def mean_areas(store: ImageStore) -> dict[str, float]:
-    """Mean share of the image that people's boxes take, over a class's training images; InputError without boxes."""
-    if not len(store.boxes):
-        raise InputError("the data set has no object boxes, so its classes have no sizes; choose another data set")
+    """Mean share of the image that people's boxes take, over a class's training images."""
     train = torch.nonzero(~store.is_test).flatten()
     areas, labels = area_shares(store.boxes[train], store.sizes[train]), store.labels[train]
     return {name: float(areas[labels == label].mean()) for label, name in enumerate(store.class_names)}
@@ -45,7 +42,8 @@ def _accuracies(confusion: np.ndarray, names: Sequence[str], groups: dict[str, l
     found = {}
     for group, members in groups.items():
         rows = [place[name] for name in members]
-        found[group] = 100 * float(confusion[rows, rows].sum()) / max(1.0, float(confusion[rows].sum()))
+        if rows:
+            found[group] = 100 * float(confusion[rows, rows].sum()) / float(confusion[rows].sum())
     return found
 
 
@@ -60,12 +58,20 @@ def sizes_table(records: Sequence[Record], folders: Sequence[Path], groups: dict
     rows = []
     for (method, compressor, head), found in cells.items():
         row = {"method": method, "compressor": compressor, "head": head}
-        rows.append(row | {f"{group} (%)": spread([one[group] for one in found]).text() for group in SHARES})
+        for group in SHARES:
+            row[f"{group} (%)"] = spread([one[group] for one in found]).text() if group in found[0] else "no class"
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
-def write_sizes(folder: Path, records: Sequence[Record], cells: Sequence[Path], store: ImageStore) -> Path:
-    """sizes.md: the table, and which classes are in which group."""
+def write_sizes(folder: Path, records: Sequence[Record], cells: Sequence[Path], prepared: Path) -> list[Path]:
+    """sizes.md: the table, and which classes are in which group; none where the prepared data are not here or have no
+    boxes."""
+    if not prepared.is_file():
+        return []
+    store = ImageStore.load(prepared)
+    if not len(store.boxes):
+        return []
     areas = mean_areas(store)
     groups = size_groups(areas)
     lines = [
@@ -76,4 +82,4 @@ def write_sizes(folder: Path, records: Sequence[Record], cells: Sequence[Path], 
     text = f"Last accuracy by the mean area of a class's objects.\n\n{table}\n\n" + "\n".join(lines) + "\n"
     path = folder / "sizes.md"
     write_atomically(path, lambda file: file.write(text.encode()))
-    return path
+    return [path]

@@ -92,6 +92,7 @@ class AdaptiveParameters:
         """A step of the mask level."""
         return MaskLevel(
             ratio=self.ratio,
+            inner_ratio=self.inner_ratio,
             resampling=self.resampling,
             activation=self.activation,
             size_weight=self.size_weight,
@@ -126,7 +127,11 @@ class AdaptiveMasks(Compressor):
 
     def maps(self, images: ImageStore, network: Network) -> Tensor:
         """Class activation maps through the rational activations."""
-        return activation_maps(images, network, self.parameters.activation)
+        found = activation_maps(images, network, self.parameters.activation)
+        if not bool(torch.isfinite(found).all()):
+            rate = f"{self.parameters.section}.rate"
+            raise InputError(f"maps through the rational activations are not finite; lower {rate}")
+        return found
 
     def after_epoch(self, network: Network, loss: Loss, done: EpochDone) -> None:
         """int(0.5 x new classes) steps of the mask level, the network in evaluation mode."""
@@ -134,7 +139,7 @@ class AdaptiveMasks(Compressor):
         branches = self._learning(network)
         phi = [network.rational(number) for number in branches]
         if done.epoch == 0:
-            self.adam, self.latest = None, {"mask_seconds": 0.0}
+            self.adam, self.moments, self.latest = None, {}, {"mask_seconds": 0.0}
         adam = self._optimiser(phi)
         adam.param_groups[0]["lr"] = given.rate * (1 + math.cos(math.pi * done.epoch / done.epochs)) / 2
         was_training = network.training
@@ -162,14 +167,16 @@ class AdaptiveMasks(Compressor):
             self.adam = torch.optim.Adam(phi, self.parameters.rate, weight_decay=self.parameters.weight_decay)
             for number, coefficients in enumerate(phi):
                 mine = {n.split(".")[1]: value for n, value in self.moments.items() if n.startswith(f"{number}.")}
-                if mine:
-                    self.adam.state[coefficients] = mine
+                if mine:  # the count of steps stays on the CPU, as Adam has it
+                    on = {name: value if name == "step" else value.to(coefficients) for name, value in mine.items()}
+                    self.adam.state[coefficients] = on
             self.moments = {}
         return self.adam
 
     def _measure(self, network: Network, found: MaskGradient, seconds: float) -> None:
-        start = start_values(len(network.rational(0))).to(network.device)
-        shifts = torch.stack([network.rational(number) - start for number in range(len(network.branches))])
+        read = network.backbone.positions_read(self.parameters.activation)
+        start = start_values(len(read)).to(network.device)
+        shifts = torch.stack([network.rational(number)[read] - start for number in range(len(network.branches))])
         self.latest = {
             "mask_seconds": self.latest["mask_seconds"] + seconds,
             "mask_inner_loss": float(found.inner),

@@ -44,7 +44,8 @@ class EpochDone:
     """An epoch (0-based, of `epochs`) that a host has learnt, at the learning rate `rate`.
 
     draw: that many of the phase's images, exemplars among them, augmented and normalised, with their labels; all there
-    are where there are fewer. Batches of one epoch have no image twice until all were drawn.
+    are where there are fewer. No image comes again before all were drawn, so that two batches that follow one another
+    share none unless the phase has fewer images than both.
     """
 
     phase: int

@@ -37,6 +37,7 @@ class MaskLevel:
     """What a step of the mask level is made of; names and values as in CIMParameters."""
 
     ratio: float
+    inner_ratio: float
     resampling: str
     activation: str
     size_weight: float
@@ -100,16 +101,17 @@ def soft_masks(network: Network, batch: Batch, activation: str) -> tuple[Tensor,
 
 
 def soft_compressed(images: Tensor, masks: Tensor, level: MaskLevel) -> Tensor:
-    """A x + (1 - A) up(down(x)), A resized bilinearly."""
+    """A x + (1 - A) up(down(x)), A resized bilinearly; where boxes are compressed too, A is over what is kept of x."""
     size = images.shape[-2:]
     weights = functional.interpolate(masks[:, None], size=size, mode="bilinear", align_corners=False)
-    return weights * images + (1 - weights) * small_and_back(images, level)
+    kept = images if level.inner_ratio == 1 else small_and_back(images, level.inner_ratio, level)
+    return weights * kept + (1 - weights) * small_and_back(images, level.ratio, level)
 
 
-def small_and_back(images: Tensor, level: MaskLevel) -> Tensor:
-    """up(down(x)) by the resampling that exemplars are stored with; "reference": by torch's nearest neighbours."""
+def small_and_back(images: Tensor, ratio: float, level: MaskLevel) -> Tensor:
+    """up(down(x)), smaller by `ratio` in area, as exemplars are stored; "reference": by torch's nearest neighbours."""
     height, width = images.shape[-2:]
-    small = [max(1, int(side / level.ratio**0.5)) for side in (height, width)]
+    small = [max(1, int(side / ratio**0.5)) for side in (height, width)]
     if level.soft_images == "reference":
         return functional.interpolate(functional.interpolate(images, size=small), size=(height, width))
     if level.resampling == "area_bilinear":

@@ -76,8 +76,14 @@ class ResNet(nn.Module):
         self.features = channels
         self.positions = 1 + 2 * sum(blocks)
         self.adaptive = adaptive
+        self.last_activation = last_activation
         if adaptive:
             self.register_buffer("rational", start_values(self.positions))
+
+    def positions_read(self, activation: str) -> list[int]:
+        """The positions whose coefficients an activation of ACTIVATIONS reads."""
+        read = [number for number, row in enumerate(self.coefficients(activation)) if row is not None]
+        return read if self.last_activation else [number for number in read if number != self.positions - 1]
 
     def coefficients(self, activation: str) -> Coefficients:
         """The coefficients of every activation, for one of ACTIVATIONS."""

@@ -186,6 +186,8 @@ def test_a_papers_recipe_is_the_methods_own() -> None:
         assert resolved["training"] == {**dataclasses.asdict(suite.training), **differing}
     with pytest.raises(InputError, match=r"recipe is paper, but recipes.der is missing; give it one"):
         replaced(suite, recipes={})
+    with pytest.raises(InputError, match=r"recipes.icarl.parameters.los is not a parameter; did you mean 'loss'"):
+        tiny_suite(recipe="paper", recipes={"icarl": {"parameters": {"los": "softmax"}}})
     with pytest.raises(InputError, match=r"recipes.icarl.training.epoch is not a parameter; did you mean 'epochs'"):
         tiny_suite(recipe="paper", recipes={"icarl": {"training": {"epoch": 7}}, "replay": {}})
     with pytest.raises(InputError, match=r"recipes: method 'icar' is not known; did you mean 'icarl'"):
@@ -198,6 +200,16 @@ def test_the_papers_recipes_are_complete() -> None:
     for method in METHODS:
         cell = find_cell(suite, method, "none", 1)
         assert cell.training.gradient_clip == suite.training.gradient_clip  # no part of a paper's recipe
+    chosen = {
+        method: find_cell(suite, method, "none", 1).build_method_parameters()[1]
+        for method in ("foster", "der", "lucir")
+    }
+    assert chosen["foster"].compression_epochs == 130
+    assert (chosen["der"].tuning_epochs, chosen["lucir"].less_forget) == (30, 10.0)
+    shared = build(Suite, composed("recipe=shared"), "params.yaml")
+    assert find_cell(shared, "lucir", "none", 1).build_method_parameters()[1].less_forget == 5.0
+    own = build(Suite, composed("recipe=paper", "recipes.foster.training.epochs=3"), "params.yaml")
+    assert find_cell(own, "foster", "none", 1).training.epochs == 3
     foster = find_cell(suite, "foster", "none", 1)  # SPEC 4
     assert (foster.training.base_epochs, foster.training.epochs, foster.training.batch_size) == (200, 170, 256)
     assert foster.augment.auto_augment == "imagenet"

@@ -17,7 +17,7 @@ from cimbench.benchmarks.config import find_cell, load_suite
 from cimbench.benchmarks.record import PhaseRecord, Record, load_record
 from cimbench.benchmarks.report.differences import differences_table, paired
 from cimbench.benchmarks.report.plots import curve_figure
-from cimbench.benchmarks.report.sizes import mean_areas, size_groups
+from cimbench.benchmarks.report.sizes import size_groups, sizes_table, write_sizes
 from cimbench.benchmarks.report.tables import caption, footnotes, numbers_table, reading_table, write_tables
 from cimbench.benchmarks.run import run_cell
 from cimbench.datasets.arrays import load_arrays
@@ -232,6 +232,15 @@ def test_sizes_of_objects_by_hand() -> None:
     assert [len(members) for members in eleven.values()] == [3, 5, 3]
 
 
+def test_a_group_without_a_class_says_so(workspace: Path) -> None:
+    suite = furnish(workspace)
+    cell = find_cell(suite, "finetune", "none", 3)
+    groups = {"small": [], "middle": ["class 1", "class 2"], "large": []}
+    (row,) = sizes_table([run_cell(cell, Silent())], [cell.folder], groups).to_dict("records")
+    assert (row["small (%)"], row["large (%)"]) == ("no class", "no class")
+    assert 0 <= float(row["middle (%)"]) <= 100
+
+
 def test_accuracy_by_size_is_recounted_from_the_confusion(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each class has boxes of a size of its own; its rows of the confusion matrix are counted by hand."""
     store = coloured_store(train=6)
@@ -240,8 +249,8 @@ def test_accuracy_by_size_is_recounted_from_the_confusion(workspace: Path, capsy
     suite = furnish(workspace, store)
     cell = find_cell(suite, "replay", "none", 3)
     record = run_cell(cell, Silent())
-    assert main(["--params", "params.json", "sizes"]) == 0
-    assert "1 cells by small, middle and large objects" in capsys.readouterr().out
+    assert main(["--params", "params.json", "report"]) == 0
+    assert "results/test/tables/sizes.md" in capsys.readouterr().out
     text = (suite.results / "tables/sizes.md").read_text()
     confusion, _ = load_arrays(cell.folder / "confusion.npz")
     rows = {row["head"]: row for row in table_rows(text)}
@@ -250,6 +259,6 @@ def test_accuracy_by_size_is_recounted_from_the_confusion(workspace: Path, capsy
             place = record.class_names.index(name)
             assert rows[head][f"{group} (%)"] == f"{100 * counts[place, place] / counts[place].sum():.1f}"
     assert f"- small: class 1 ({9 / 256:.0%})" in text
-    plain = dataclasses.replace(store, boxes=torch.empty(0, 4, dtype=torch.int64))
-    with pytest.raises(InputError, match="the data set has no object boxes, so its classes have no sizes"):
-        mean_areas(plain)
+    dataclasses.replace(store, boxes=torch.empty(0, 4, dtype=torch.int64)).save(workspace / "plain.npz")
+    for path in (workspace / "plain.npz", workspace / "absent.npz"):
+        assert write_sizes(workspace, [record], [cell.folder], path) == []

@@ -22,7 +22,7 @@ from cimbench.methods.compression.compressor import EpochDone
 from cimbench.methods.foster import FOSTER
 from cimbench.methods.networks.network import Network, NetworkParameters
 from cimbench.methods.networks.rational import start_values
-from cimbench.methods.optimisation import NonFiniteLossError
+from cimbench.methods.optimisation import EpochReport, NonFiniteLossError
 from tests.benchmarks.test_resume import PowerCutError, outcome
 from tests.benchmarks.test_resume_within_a_phase import batches
 from tests.benchmarks.workplace import furnish
@@ -34,7 +34,9 @@ VARIANTS = ("cim", "cim_joint", "cim_last_block", "cim_foreground")
 
 def learnt(method: str = "replay", compressor: str = "cim", phases: int = 1, **sections: Any) -> Bench:
     """A host and masks that have learnt and remembered some phases."""
-    suite = tiny_suite(training={"base_epochs": 2, "epochs": 2}, **sections)
+    plain = {"ratio": 4.0, "threshold": 0.5, "weight_decay": 0.0}  # with decay phi would move without a gradient
+    given = {compressor: {**plain, **sections.pop("masks", {})}} if compressor.startswith("cim") else {}
+    suite = tiny_suite(training={"base_epochs": 2, "epochs": 2}, compressors=given, **sections)
     place(suite, coloured_store())
     bench = build(find_cell(suite, method, compressor, SEED))
     for number in range(phases):
@@ -65,9 +67,9 @@ def test_variants_learn_what_they_are_named_after(compressor: str) -> None:
     bench = learnt(compressor=compressor)
     network = bench.method.network
     shifts = (network.rational(0) - start(network)).abs().amax(1)
-    # in the rows before the last block there is weight decay alone
     learning = slice(5, 7) if compressor == "cim_last_block" else slice(0, 7)
     assert float(shifts[learning].min()) > 1e-3
+    assert float(shifts.sum()) == pytest.approx(float(shifts[learning].sum()))
     masks = bench.memory.compressor
     assert isinstance(masks, AdaptiveMasks)
     images = bench.stream.phase(0).train
@@ -81,6 +83,17 @@ def test_variants_learn_what_they_are_named_after(compressor: str) -> None:
     account = bench.memory.audit(2)
     assert account.measured["mask_seconds"] > 0
     assert account.measured["rational_shift"] > 0
+
+
+@pytest.mark.usefixtures("workspace")
+@pytest.mark.parametrize(("method", "read"), [("replay", 7), ("lucir", 6)])
+def test_how_far_phi_moved_is_of_what_the_map_reads(method: str, read: int) -> None:
+    """LUCIR's last block ends without an activation: its row is never read and does not count."""
+    bench = learnt(method)
+    network = bench.method.network
+    moved = (network.rational(0) - start(network))[:read]
+    shift = bench.memory.audit(2).measured["rational_shift"]
+    assert shift == pytest.approx(float(moved.square().mean().sqrt()))
 
 
 @pytest.mark.usefixtures("workspace")
@@ -132,7 +145,7 @@ def test_what_foster_learns_of_masks_goes_on(activations: str) -> None:
 @pytest.mark.parametrize("method", ["der", "foster"])
 def test_old_branches_activations_learn_too(method: str, old_branches: str) -> None:
     """C4: the published code freezes them with their branch; no weight of the branch moves in either."""
-    bench = learnt(method, compressors={"cim": {"threshold": 0.5, "old_branches": old_branches}})
+    bench = learnt(method, masks={"old_branches": old_branches})
     network = bench.method.network
     before, weights = network.rational(0).clone(), network.branches[0].conv1.weight.clone()
     bench.method.learn(task(bench, bench.stream.phase(1), [], Silent()))
@@ -156,6 +169,27 @@ def test_phi_goes_on_from_phase_to_phase() -> None:
     bench.method.learn(given)
     assert torch.equal(seen[0], before)
     assert len(seen) == 2 and not torch.equal(seen[1], before)
+
+
+@pytest.mark.parametrize("method", ["foster", "der"])
+def test_after_a_cut_in_the_second_training_the_next_phase_starts_its_own_steps(workspace: Path, method: str) -> None:
+    """The first training is skipped then, so that nobody asks for its moments: they may not reach the next phase."""
+    sections = {"protocol": {"phases": 4}, "training": {"base_epochs": 2, "epochs": 2}}
+    suite = furnish(workspace, **sections, compressors={"cim": {"threshold": 0.5}})
+    cell = find_cell(suite, method, "cim", 3)
+    run_cell(cell, Silent())
+    expected = without_times(outcome(cell.folder))
+    cell = find_cell(dataclasses.replace(suite, checkpoint_epochs=1), method, "cim", 3)
+
+    class CutInSecondTraining(Silent):
+        def epoch(self, report: EpochReport) -> None:
+            if report.phase == 1 and report.stage:
+                raise PowerCutError
+
+    with pytest.raises(PowerCutError):
+        run_cell(cell, CutInSecondTraining())
+    run_cell(cell, Silent())
+    assert without_times(outcome(cell.folder)) == expected
 
 
 @pytest.mark.parametrize("method", ["replay", "foster"])
@@ -193,7 +227,7 @@ def masks_and_network(adaptive: bool = True) -> tuple[AdaptiveMasks, Network]:
     parameters = NetworkParameters(architecture="resnet8", stem="strided", width=4, input_side=16)
     network = Network(parameters, torch.Generator().manual_seed(0), adaptive=adaptive)
     network.head.grow(2, torch.Generator().manual_seed(0))
-    return AdaptiveMasks(AdaptiveParameters(batch_size=16)), network
+    return AdaptiveMasks(AdaptiveParameters(batch_size=16, weight_decay=0.0)), network
 
 
 def done(images: int = 1) -> EpochDone:

@@ -23,6 +23,7 @@ from cimbench.methods.networks.rational import plain_rational
 
 REFERENCE = MaskLevel(
     ratio=4.0,
+    inner_ratio=1.0,
     resampling="nearest",
     activation="rational",
     size_weight=0.1,
@@ -188,11 +189,20 @@ def test_what_is_small_and_back_is_what_the_store_keeps() -> None:
     """By the same index rule as stored exemplars; the reference's own rule takes other pixels."""
     images = torch.arange(3 * 10 * 14, dtype=torch.float64).view(1, 3, 10, 14)
     rows, columns = torch.tensor([1, 1, 3, 3, 5, 5, 7, 7, 9, 9]), torch.arange(14) // 2 * 2 + 1
-    torch.testing.assert_close(small_and_back(images, OURS), images[:, :, rows][:, :, :, columns])
-    torch.testing.assert_close(small_and_back(images, REFERENCE), images[:, :, rows - 1][:, :, :, columns - 1])
-    smooth = small_and_back(images, replace(OURS, resampling="area_bilinear"))
-    assert float((smooth - images).abs().mean()) < float((small_and_back(images, OURS) - images).abs().mean())
-    assert small_and_back(images[:, :, :1, :1], OURS).shape == (1, 3, 1, 1)
+    torch.testing.assert_close(small_and_back(images, 4.0, OURS), images[:, :, rows][:, :, :, columns])
+    torch.testing.assert_close(small_and_back(images, 4.0, REFERENCE), images[:, :, rows - 1][:, :, :, columns - 1])
+    smooth = small_and_back(images, 4.0, replace(OURS, resampling="area_bilinear"))
+    assert float((smooth - images).abs().mean()) < float((small_and_back(images, 4.0, OURS) - images).abs().mean())
+    assert small_and_back(images[:, :, :1, :1], 4.0, OURS).shape == (1, 3, 1, 1)
+
+
+def test_a_compressed_box_is_compressed_in_the_soft_image_too() -> None:
+    images = torch.rand(2, 3, 12, 12, dtype=torch.float64)
+    everywhere, nowhere = torch.ones(2, 3, 3, dtype=torch.float64), torch.zeros(2, 3, 3, dtype=torch.float64)
+    level = replace(OURS, inner_ratio=2.25)
+    assert torch.equal(masks.soft_compressed(images, everywhere, OURS), images)
+    torch.testing.assert_close(masks.soft_compressed(images, everywhere, level), small_and_back(images, 2.25, level))
+    torch.testing.assert_close(masks.soft_compressed(images, nowhere, level), small_and_back(images, 4.0, level))
 
 
 def test_two_branches_learn_with_either_or_both() -> None:

@@ -261,3 +261,11 @@ def test_never_over_budget_and_always_prefixes(
         for label, kept in names.items():
             assert label not in before or before[label][: len(kept)] == kept
         before |= names
+
+
+@pytest.mark.parametrize(("sharing", "expected"), [("fixed_total", [200, 100, 50, 20]), ("fixed_per_class", [20] * 4)])
+def test_nominal_exemplars_are_the_references_count(sharing: str, expected: list[int]) -> None:
+    """floor(M / classes seen), whatever a whole image costs on average."""
+    parameters = BudgetParameters(unit="raw_bytes", exemplars_per_class=20.0, sharing=sharing)
+    budget = Budget(parameters=parameters, plain_cost=12320.37, classes=100)
+    assert [budget.nominal(seen) for seen in (10, 20, 40, 100)] == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shutil
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from cimbench.datasets.augment import AugmentParameters, normalise
 from cimbench.datasets.errors import InputError
+from cimbench.methods.compression.compressor import Compressor, EpochDone
 from cimbench.methods.networks.network import Network, NetworkParameters
 from cimbench.methods.optimisation import EpochReport, NonFiniteLossError, Task, train
 from cimbench.methods.pool import Pool
@@ -211,3 +213,53 @@ def test_a_compiled_network_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     assert network._compiled_call_impl is None
     for name, value in fast.items():
         torch.testing.assert_close(value, plain[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize(("images", "count"), [(32, 16), (40, 16), (20, 16), (7, 16)])
+def test_batches_for_masks_share_no_image_while_there_are_others(images: int, count: int) -> None:
+    """Of 20 images two batches of 16 share 12, no more; of 7 each batch is all of them."""
+    seen: list[set[float]] = []
+
+    class Watching(Compressor):
+        def format(self, codec: Any) -> Any:
+            raise NotImplementedError
+
+        def boxes(self, *_: Any) -> Any:
+            raise NotImplementedError
+
+        def after_epoch(self, network: Any, loss: Any, done: EpochDone) -> None:  # noqa: ARG002
+            for _ in range(2):
+                batch, labels = done.draw(count)
+                assert len(batch) == len(labels) == min(count, images)
+                seen.append({float(image.sum()) for image in batch})
+
+    pixels = torch.arange(images, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous()
+    module = Slope(1.0)
+    given = dataclasses.replace(task(pixels), compressor=Watching())
+    train(module, module.loss, given, training(base_epochs=2), PLAIN, 0)
+    assert len(seen) == 4
+    assert all(len(batch) == min(count, images) for batch in seen)  # none twice in a batch
+    for inner, outer in (seen[:2], seen[2:]):
+        assert len(inner & outer) == max(0, min(2 * count, count + count) - images if images >= count else images)
+    assert seen[0] != seen[2] or images <= count
+
+
+def test_a_compressor_learns_after_each_epoch_of_the_first_training_alone() -> None:
+    epochs: list[tuple[int, float]] = []
+
+    class Watching(Compressor):
+        def format(self, codec: Any) -> Any:
+            raise NotImplementedError
+
+        def boxes(self, *_: Any) -> Any:
+            raise NotImplementedError
+
+        def after_epoch(self, network: Any, loss: Any, done: EpochDone) -> None:  # noqa: ARG002
+            epochs.append((done.epoch, done.rate))
+
+    module = Slope(1.0)
+    given = dataclasses.replace(task(torch.zeros(4, 3, 8, 8, dtype=torch.uint8)), compressor=Watching())
+    train(module, module.loss, given, training(base_epochs=2), PLAIN, 0)
+    assert epochs == [(0, 0.1), (1, pytest.approx(0.05))]
+    train(module, module.loss, given, training(base_epochs=2), PLAIN, 0, "second")
+    assert len(epochs) == 2
