@@ -117,6 +117,7 @@ def tiny_parameters(**sections: dict[str, Any]) -> dict[str, Any]:
     content["network"] = {"architecture": "resnet8", "stem": "strided", "width": 8, "input_side": 16}
     content["training"] |= {"base_epochs": 4, "epochs": 4, "batch_size": 8, "learning_rate": 0.05}
     content["augment"] |= {"crop_padding": 1}
+    content["methods"]["joint"] = {"epochs": None}
     content["compressors"]["artifacts_only"]["artifacts"] = {"step": 0.5, "refresh_epochs": 1}
     for name, values in content["compressors"].items():
         if name.startswith("cim"):  # phases of an epoch or two have no time for them

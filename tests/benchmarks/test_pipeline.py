@@ -22,7 +22,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(540)]
 
 SMALL_SUITE = {
     "suite": "small-copy",
-    "matrix": {"methods": ["replay", "icarl"], "compressors": ["none", "class_activation"], "seeds": [5]},
+    "matrix": {
+        "methods": ["replay", "icarl"],
+        "compressors": ["none", "class_activation"],
+        "seeds": [5],
+        "bounds": ["finetune"],
+    },
     "dataset": {
         "name": "few-digits",
         "source": "cluttered_digits",
@@ -53,9 +58,10 @@ def copy_of_the_project(folder: Path) -> Path:
     header = "# @package _global_\ndefaults:\n  - embedded\n  - _self_\n"
     (folder / "conf/suite/small-copy.yaml").write_text(header + yaml.safe_dump(SMALL_SUITE))
     other = {**SMALL_SUITE, "suite": "other-copy", "matrix": {**SMALL_SUITE["matrix"], "methods": ["finetune"]}}
-    other["matrix"] = {"methods": ["finetune"], "compressors": ["none"], "seeds": [5]}
+    other["matrix"] = {"methods": ["finetune"], "compressors": ["none"], "seeds": [5], "bounds": []}
     (folder / "conf/suite/other-copy.yaml").write_text(header + yaml.safe_dump(other))
-    (folder / "conf/config.yaml").write_text("defaults:\n  - suite: small-copy\n  - _self_\n")
+    config = folder / "conf/config.yaml"
+    config.write_text(config.read_text().replace("suite: embedded", "suite: small-copy"))
     with initialize_config_dir(str(folder / "conf"), version_base=None):
         (folder / "params.yaml").write_text(OmegaConf.to_yaml(compose("config")))
     run(folder, "git", "init", "-q")
@@ -90,11 +96,12 @@ def stale(project: Path) -> set[str]:
 
 def test_every_cell_is_measured_tracked_and_in_the_table(project: Path) -> None:
     cells = sorted(path.name for path in (project / "results/small-copy/cells").iterdir())
-    expected = [f"{m}-{c}-5" for m in ("icarl", "replay") for c in ("class_activation", "none")]
+    expected = ["finetune-none-5", *(f"{m}-{c}-5" for m in ("icarl", "replay") for c in ("class_activation", "none"))]
     assert cells == expected
     table = pd.read_csv(project / "results/small-copy/tables/comparison.csv", keep_default_na=False)
     assert set(zip(table["method"], table["compressor"], table["head"], strict=True)) == {
-        (m, c, h) for m in ("replay", "icarl") for c in ("none", "class_activation") for h in ("linear", "nme")
+        ("finetune", "none", "linear"),
+        *((m, c, h) for m in ("replay", "icarl") for c in ("none", "class_activation") for h in ("linear", "nme")),
     }
     assert table["budget"].nunique() == 1
     assert (table["spent"] <= table["budget"]).all()
@@ -104,7 +111,7 @@ def test_every_cell_is_measured_tracked_and_in_the_table(project: Path) -> None:
     client = MlflowClient(f"sqlite:///{project}/mlflow.db")
     experiment = client.get_experiment_by_name("cim-bench small-copy")
     assert experiment is not None
-    assert len(client.search_runs([experiment.experiment_id])) == 4
+    assert len(client.search_runs([experiment.experiment_id])) == 5
 
 
 def test_the_second_time_nothing_is_computed(project: Path) -> None:
@@ -122,7 +129,8 @@ def test_the_second_time_nothing_is_computed(project: Path) -> None:
             "methods/compression/class_activation.py",
             {"run@small-copy-icarl-class_activation-5", "run@small-copy-replay-class_activation-5"},
         ),
-        ("methods/finetune.py", set()),
+        ("methods/finetune.py", {"bound@small-copy-finetune-none-5"}),
+        ("methods/joint.py", set()),
         ("benchmarks/tracking.py", set()),
         ("benchmarks/report/tables.py", {"report@small-copy"}),
     ],
@@ -160,3 +168,4 @@ def test_another_suite_is_one_command_away_and_the_first_stays(project: Path) ->
     assert yaml.safe_load((project / "params.yaml").read_text())["suite"] == "other-copy"
     back = run(project, "dvc", "exp", "run", "-S", "suite=small-copy")
     assert "Running stage 'run@" not in back
+    assert "Running stage 'bound@" not in back

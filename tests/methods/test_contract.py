@@ -107,9 +107,17 @@ def test_every_combination_keeps_its_promises(workspace: Path, method: str, comp
         assert min(record.phases[-1].memory["exemplars"]) >= 1
 
 
+# every method and every compressor, and every method with masks that learn beside it
+PAIRS = [
+    (method, compressor)
+    for method in METHODS
+    for compressor in COMPRESSORS
+    if method == "replay" or compressor in ("class_activation", "cim")
+]
+
+
 @pytest.mark.usefixtures("workspace")
-@pytest.mark.parametrize("compressor", COMPRESSORS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "compressor"), PAIRS)
 def test_two_runs_are_equal_and_another_seed_is_not(method: str, compressor: str) -> None:
     suite = tiny_suite(training=epochs_for(compressor), **HELD_OUT)
     store = coloured_store()
