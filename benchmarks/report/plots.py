@@ -17,6 +17,7 @@ from cimbench.datasets.arrays import load_arrays, write_atomically
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 # for each head the line's style; the first head of a list is drawn solid
 STYLES = ("-", "--", ":")
+TILE = 132  # pixels a column of a gallery takes
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -68,8 +69,10 @@ def gallery_figure(pictures: Sequence[tuple[str, Path]]) -> Figure:
     for axes, (title, picture) in zip(panels, drawn, strict=False):
         axes.imshow(picture)
         axes.set_title(title, fontsize=9)
-        words = ("image", "box", "replayed")
-        axes.set_xticks([picture.shape[1] * (2 * i + 1) / 6 for i in range(3)], words, fontsize=8)
+        wide = picture.shape[1] > 3.5 * TILE  # galleries of compressors that read a map show it
+        words = ("image", "map", "box", "replayed") if wide else ("image", "box", "replayed")
+        places = [picture.shape[1] * (2 * i + 1) / (2 * len(words)) for i in range(len(words))]
+        axes.set_xticks(places, words, fontsize=8)
         axes.set_yticks([])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
