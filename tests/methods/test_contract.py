@@ -108,12 +108,7 @@ def test_every_combination_keeps_its_promises(workspace: Path, method: str, comp
 
 
 # every method and every compressor, and every method with masks that learn beside it
-PAIRS = [
-    (method, compressor)
-    for method in METHODS
-    for compressor in COMPRESSORS
-    if method == "replay" or compressor in ("class_activation", "cim")
-]
+PAIRS = [(m, c) for m in METHODS for c in COMPRESSORS if m == "replay" or c in ("class_activation", "cim")]
 
 
 @pytest.mark.usefixtures("workspace")

@@ -215,18 +215,22 @@ def test_a_compiled_network_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> 
         torch.testing.assert_close(value, plain[name], rtol=1e-3, atol=1e-4, msg=name)
 
 
+class Unused(Compressor):
+    """A compressor that is never asked to compress."""
+
+    def format(self, codec: Any) -> Any:
+        raise AssertionError(codec)
+
+    def boxes(self, *arguments: Any) -> Any:
+        raise AssertionError(arguments)
+
+
 @pytest.mark.parametrize(("images", "count"), [(32, 16), (40, 16), (20, 16), (7, 16)])
 def test_batches_for_masks_share_no_image_while_there_are_others(images: int, count: int) -> None:
     """Of 20 images two batches of 16 share 12, no more; of 7 each batch is all of them."""
     seen: list[set[float]] = []
 
-    class Watching(Compressor):
-        def format(self, codec: Any) -> Any:
-            raise NotImplementedError
-
-        def boxes(self, *_: Any) -> Any:
-            raise NotImplementedError
-
+    class Watching(Unused):
         def after_epoch(self, network: Any, loss: Any, done: EpochDone) -> None:  # noqa: ARG002
             for _ in range(2):
                 batch, labels = done.draw(count)
@@ -247,13 +251,7 @@ def test_batches_for_masks_share_no_image_while_there_are_others(images: int, co
 def test_a_compressor_learns_after_each_epoch_of_the_first_training_alone() -> None:
     epochs: list[tuple[int, float]] = []
 
-    class Watching(Compressor):
-        def format(self, codec: Any) -> Any:
-            raise NotImplementedError
-
-        def boxes(self, *_: Any) -> Any:
-            raise NotImplementedError
-
+    class Watching(Unused):
         def after_epoch(self, network: Any, loss: Any, done: EpochDone) -> None:  # noqa: ARG002
             epochs.append((done.epoch, done.rate))
 
