@@ -34,7 +34,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class MaskLevel:
-    """What a step of the mask level is made of; names and values as in CIMParameters."""
+    """What a step of the mask level is made of; names and values as in AdaptiveParameters."""
 
     ratio: float
     inner_ratio: float

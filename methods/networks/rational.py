@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cimbench.datasets.errors import InputError
+
 NUMERATOR, DENOMINATOR = 6, 4
 COEFFICIENTS = NUMERATOR + DENOMINATOR  # a0 .. a5, then b1 .. b4
 
@@ -35,10 +37,13 @@ def start_values(positions: int) -> Tensor:
 def activate(x: Tensor, coefficients: Tensor | None) -> Tensor:
     """r(x) elementwise by (10,) coefficients; a ReLU where there are none.
 
-    x may be bfloat16 or float16: it is computed in the coefficients' type and rounded once.
+    x may be bfloat16 or float16: it is computed in the coefficients' type and rounded once. Raises InputError for
+    another number of coefficients.
     """
     if coefficients is None:
         return functional.relu(x)
+    if coefficients.shape != (COEFFICIENTS,):
+        raise InputError(f"rational coefficients are of shape {tuple(coefficients.shape)}; give ({COEFFICIENTS},)")
     value: Tensor = _Rational.apply(x.to(coefficients.dtype), coefficients)  # type: ignore[no-untyped-call]
     return value.to(x.dtype)
 

@@ -202,3 +202,17 @@ def test_artifacts_are_worn_more_often_with_every_refresh() -> None:
         shares.append(float(worn.float().mean()))
     assert shares[:2] == [0, 0]
     assert shares[2:] == pytest.approx([0.25, 0.25, 0.5, 0.5], abs=0.08)
+
+
+def test_artifacts_alone_are_worn_and_not_stored() -> None:
+    """Row 2: exemplars are the images; what new images wear is what class activation would leave of them."""
+    images = ImageStore.from_images([spot(5, 2, 250, 10), spot(9, 7, 240, 20)], [0, 0])
+    given = {"ratio": 4.0, "threshold": 0.5}
+    alone, network = made("artifacts_only", **given), BrightSpots()
+    stored = compressed(images, alone, network, RAW, torch.Generator()).exemplars
+    assert torch.equal(stored.images().pixels, images.pixels)
+    expected = compressed(images, made("class_activation", **given), network, RAW, torch.Generator()).exemplars
+    worn = Artifacts(images, alone, RAW, torch.Generator())
+    worn.before_epoch(alone.artifacts.refresh_epochs, network)
+    assert torch.equal(worn.worn, expected.batch(torch.arange(2), 16))
+    assert not torch.equal(worn.worn, stored.batch(torch.arange(2), 16))

@@ -108,6 +108,12 @@ def test_channels_last_stays_and_bfloat16_is_rounded_once() -> None:
     assert torch.equal(activate(lower, coefficients), activate(lower.float(), coefficients).to(torch.bfloat16))
 
 
+def test_other_numbers_of_coefficients_are_refused() -> None:
+    for shape in ((9,), (2, 10), ()):
+        with pytest.raises(InputError, match=r"rational coefficients are of shape .*; give \(10,\)"):
+            activate(torch.zeros(3), torch.zeros(shape))
+
+
 def filled(base_seed: int, spread: float) -> ResNet:
     """The golden recipe's ResNet-18 with its rational coefficients, in float64 (resnet18_recipe.json)."""
     recipe = json.loads((GOLDEN / "resnet18_recipe.json").read_text())
