@@ -31,7 +31,8 @@ class Suite:
 
     recipe: "shared" trains every method by `training` and `augment`; "paper" each by its own in `recipes`.
     checkpoint_epochs: epochs after which the state within a phase is saved as well, so that a stopped cell goes on from
-    there; None saves after phases alone. It changes no number.
+    there; None saves after phases alone. checkpoint_batches: the same within epochs, for epochs of minutes. Neither
+    changes a number.
     """
 
     suite: str
@@ -49,12 +50,14 @@ class Suite:
     recipe: str = "shared"
     recipes: dict[str, RecipeParameters] = field(default_factory=dict)
     checkpoint_epochs: int | None = None
+    checkpoint_batches: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
         check_file_name("suite", self.suite)
-        if self.checkpoint_epochs is not None:
-            check_at_least("checkpoint_epochs", self.checkpoint_epochs, 1)
+        for name in ("checkpoint_epochs", "checkpoint_batches"):
+            if getattr(self, name) is not None:
+                check_at_least(name, getattr(self, name), 1)
         check_choice("recipe", self.recipe, RECIPES)
         for name in self.recipes:
             registry.load("recipes: method", registry.METHODS, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -23,20 +24,40 @@ _CLASSES = 8  # rows at most
 def write_gallery(path: Path, phase: Phase, memory: ExemplarMemory, network: Network) -> None:
     """One row for each of the phase's first classes: original, the map that its box was read from (where there is one),
     box, replayed exemplar; of the class's most important exemplar."""
+    rows = [_row(one, memory, index, network) for one, index in _shown(phase, memory)]
+    _write_grid(path, [tile for row in rows for tile in row], len(rows[0]) if rows else 0)
+
+
+def _shown(phase: Phase, memory: ExemplarMemory) -> Iterator[tuple[ImageStore, int]]:
+    """The most important exemplar of each of the phase's first classes: its image, its place in the memory."""
     labels = memory.store.labels if len(memory) else torch.empty(0)
     position = {name: i for i, name in enumerate(phase.train.names)}
-    rows: list[list[Tensor]] = []
     for label in phase.new_labels[:_CLASSES]:
         mine = torch.nonzero(labels == label).flatten()
         if len(mine):
             index = int(mine[0])
-            one = phase.train.subset(torch.tensor([position[memory.names[index]]]))
-            rows.append(_row(one, memory, index, network))
-    if rows:
-        tiles = [tile for row in rows for tile in row]
-        grid = make_grid(torch.stack(tiles), nrow=len(rows[0]), padding=4, pad_value=255)
-        content = encode_png(grid).numpy().tobytes()
+            yield phase.train.subset(torch.tensor([position[memory.names[index]]])), index
+
+
+def _write_grid(path: Path, tiles: list[Tensor], columns: int) -> None:
+    """The tiles as one PNG; nothing where there are none."""
+    if tiles:
+        content = encode_png(make_grid(torch.stack(tiles), nrow=columns, padding=4, pad_value=255)).numpy().tobytes()
         write_atomically(path, lambda file: file.write(content))
+
+
+def write_boxes(path: Path, phase: Phase, memory: ExemplarMemory, network: Network) -> None:
+    """The same exemplars without their pictures, which may not be passed on with every data set: the map (grey where
+    there is none), the exemplar's box in white, people's box in black."""
+    tiles = []
+    for one, index in _shown(phase, memory):
+        maps = memory.compressor.maps(one, network)
+        drawn = torch.full_like(one.image(0), 128)
+        if maps is not None:
+            drawn = _heat(drawn, maps[0].float().cpu(), 1.0)
+        drawn = _boxed(drawn, memory.store.headers.boxes[index], "white")
+        tiles.append(_tile(_boxed(drawn, one.boxes[0], "black") if len(one.boxes) else drawn))
+    _write_grid(path, tiles, _CLASSES)
 
 
 def _tile(image: Tensor) -> Tensor:
@@ -47,22 +68,28 @@ def _tile(image: Tensor) -> Tensor:
     return functional.pad(enlarged, (0, _SIDE - size[1], 0, _SIDE - size[0]), value=255)
 
 
-def _heat(image: Tensor, map_: Tensor) -> Tensor:
+def _boxed(image: Tensor, box: Tensor, colour: str) -> Tensor:
+    """The image with an XYXY box drawn onto it; as it is where the box is empty."""
+    x0, y0, x1, y1 = box.tolist()
+    if x1 <= x0 or y1 <= y0:
+        return image.contiguous()
+    drawn: Tensor = draw_bounding_boxes(image.contiguous(), torch.tensor([[x0, y0, x1 - 1, y1 - 1]]), colors=colour)
+    return drawn
+
+
+def _heat(image: Tensor, map_: Tensor, opacity: float = 0.55) -> Tensor:
     """The map over the darkened image, from blue (lowest) to red; (3, H, W) uint8."""
     low, high = map_.min(), map_.max()
     scaled = (map_ - low) / (high - low) if high > low else torch.ones_like(map_)
     size = (int(image.shape[-2]), int(image.shape[-1]))
     heat = functional.interpolate(scaled[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
     colours = 255 * torch.stack([heat, (1 - (2 * heat - 1).abs()) * 0.8, 1 - heat])
-    return (0.45 * image.float() + 0.55 * colours).round().clamp(0, 255).to(torch.uint8)
+    return ((1 - opacity) * image.float() + opacity * colours).round().clamp(0, 255).to(torch.uint8)
 
 
 def _row(one: ImageStore, memory: ExemplarMemory, index: int, network: Network) -> list[Tensor]:
     original = one.image(0)
-    x0, y0, x1, y1 = memory.store.headers.boxes[index].tolist()
-    boxed = original.contiguous()
-    if x1 > x0 and y1 > y0:
-        boxed = draw_bounding_boxes(boxed, torch.tensor([[x0, y0, x1 - 1, y1 - 1]]), colors="red", width=1)
+    boxed = _boxed(original, memory.store.headers.boxes[index], "red")
     shown = memory.store.decoded(torch.tensor([index]))[0].cpu()
     maps = memory.compressor.maps(one, network)
     heat = [] if maps is None else [_tile(_heat(original, maps[0].float().cpu()))]

@@ -16,7 +16,7 @@ import torch
 from cimbench.benchmarks.checkpoint import load_checkpoint, save_checkpoint
 from cimbench.benchmarks.config import Cell, check_artifacts, check_held_out, resolve_device
 from cimbench.benchmarks.evaluate import Evaluation, evaluate
-from cimbench.benchmarks.gallery import write_gallery
+from cimbench.benchmarks.gallery import write_boxes, write_gallery
 from cimbench.benchmarks.peak_memory import peak_memory, reset_peak_memory
 from cimbench.benchmarks.provenance import provenance
 from cimbench.benchmarks.record import PhaseRecord, Record
@@ -187,7 +187,8 @@ def phase_progress(bench: Bench, record: Record, unfinished: dict[str, State], s
         save_checkpoint(bench.cell.phase_checkpoint, named | {"clock": {"seconds": now}}, record)
 
     states = {"" if stage == _FIRST_STAGE else stage: state for stage, state in unfinished.items()}
-    return Progress(every=bench.cell.suite.checkpoint_epochs, save=save, states=states)
+    suite = bench.cell.suite
+    return Progress(every=suite.checkpoint_epochs, batches=suite.checkpoint_batches, save=save, states=states)
 
 
 def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener, progress: Progress | None = None) -> Task:
@@ -237,7 +238,8 @@ def evaluate_phase(bench: Bench, phase: Phase) -> Evaluation:
 def keep(bench: Bench, phase: Phase, record: Record, evaluation: Evaluation) -> None:
     """Write the phase's results, then the checkpoint: what a checkpoint says is done is on the disk."""
     folder = bench.cell.folder
-    write_gallery(folder / f"gallery-phase-{phase.index + 1}.png", phase, bench.memory, bench.method.selector)
+    for name, write in (("gallery", write_gallery), ("boxes", write_boxes)):
+        write(folder / f"{name}-phase-{phase.index + 1}.png", phase, bench.memory, bench.method.selector)
     if record.complete:
         confusion = {head: matrix.numpy() for head, matrix in evaluation.confusion.items()}
         save_arrays(folder / "confusion.npz", confusion, {"rows": "true class", "columns": "predicted class"})

@@ -101,7 +101,7 @@ class Tracker:
         if self._folder is not None:
             for head, figure in confusion_figure(self._folder, record):
                 self._client.log_figure(run_id, figure, f"confusion-{head}.png")
-            for picture in sorted(self._folder.glob("gallery-*.png")):
+            for picture in sorted(self._folder.glob("*-phase-*.png")):
                 self._client.log_artifact(run_id, str(picture), "gallery")
         with tempfile.TemporaryDirectory() as temporary:
             record.save(Path(temporary))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cimbench.datasets.augment import AugmentParameters, augment
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.loader import shuffled_batches
+from cimbench.datasets.loader import EpochSampler
 from cimbench.datasets.randomness import generator
 from cimbench.methods.compression.compressor import Compressor, EpochDone
 from cimbench.methods.losses import Loss
@@ -126,38 +126,52 @@ class Trainer:
         self.optimiser = torch.optim.SGD(
             self.trainable, training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
         )
-        purpose = (task.phase, stage) if stage else (task.phase,)
-        self.order = generator(seed, "order", *purpose)
-        self.random = generator(seed, "augment", *purpose, device=task.pool.device)
-        self.mask_order = generator(seed, "mask order", *purpose)
-        self.mask_random = generator(seed, "mask augment", *purpose, device=task.pool.device)
+        self.seed, self.purpose = seed, (task.phase, stage) if stage else (task.phase,)
+        self.sampler = EpochSampler(
+            count=len(task.pool), batch_size=training.batch_size, seed=seed, purpose=("order", *self.purpose)
+        )
+        self.random = self._stream("augment", 0)
+        self.batch_losses: list[Tensor] = []  # of the epoch that goes on, still on the device
+
+    def _stream(self, purpose: str, epoch: int) -> torch.Generator:
+        """The epoch's random numbers for one purpose, on the pool's device."""
+        return generator(self.seed, purpose, *self.purpose, epoch, device=self.task.pool.device)
 
     def run_epoch(self) -> None:
-        """Learn from every image once, at this epoch's rate; tell the task."""
+        """Learn from every image once, at this epoch's rate, or from those that are left of it; tell the task."""
         epoch, task, training = len(self.losses), self.task, self.training
         for group in self.optimiser.param_groups:
             group["lr"] = training.learning_rate * rate_factor(training, epoch, self.epochs)
-        if not self.stage:  # a second training wears what the first one wore
-            with compiled(self.network, False):  # boxes are read in another mode than is learnt
-                task.pool.before_epoch(epoch, self.network)
-        losses = []
-        for indices in shuffled_batches(len(task.pool), training.batch_size, self.order):
-            images, labels = task.pool.batch(indices, self.random)
-            losses.append(self._step(augment(images, self.augmentation, self.random), labels))
-        self._finish_epoch(torch.stack(losses))
+        if not self.batch_losses:
+            self._begin(epoch)
+        batches = self.sampler.batches(epoch)
+        for images, labels in task.pool.batches(batches[len(self.batch_losses) :], self.random):
+            self.batch_losses.append(self._step(augment(images, self.augmentation, self.random), labels))
+            if len(self.batch_losses) < len(batches):
+                task.progress.after_batch(self.stage, len(self.batch_losses), self.state_dict)
+        self._finish_epoch(torch.stack(self.batch_losses))
+        self.batch_losses = []
         if not self.stage and task.compressor is not None:
             self._let_compressor_learn(task.compressor, epoch)
         self._tell(epoch)
 
+    def _begin(self, epoch: int) -> None:
+        """What an epoch starts with: random numbers of its own, and what new images wear."""
+        self.random = self._stream("augment", epoch)
+        if not self.stage:  # a second training wears what the first one wore
+            with compiled(self.network, False):  # boxes are read in another mode than is learnt
+                self.task.pool.before_epoch(epoch, self.network)
+
     def _let_compressor_learn(self, compressor: Compressor, epoch: int) -> None:
-        """Once more through what was learnt, with batches of a random stream of their own."""
-        random = self.mask_random
+        """Once more through what was learnt, with batches of random streams of their own."""
+        random = self._stream("mask augment", epoch)
+        order = generator(self.seed, "mask order", *self.purpose, epoch)
         left = torch.empty(0, dtype=torch.int64)
 
         def draw(count: int) -> tuple[Tensor, Tensor]:
             nonlocal left
             if len(left) < min(count, len(self.task.pool)):
-                again = torch.randperm(len(self.task.pool), generator=self.mask_order)
+                again = torch.randperm(len(self.task.pool), generator=order)
                 was_left = torch.isin(again, left)
                 left = torch.cat([left, again[~was_left], again[was_left]])  # once more after all the others
             indices, left = left[:count], left[count:]
@@ -204,20 +218,23 @@ class Trainer:
         )
 
     def state_dict(self) -> State:
-        """Network, momentum, random streams, what new images wear, and the losses of the epochs done."""
+        """Network, momentum, what new images wear, the losses of the epochs done; within an epoch its own losses and random
+        numbers too. The order of batches follows from the seed."""
         state = {f"network.{name}": _kept(value) for name, value in self.network.state_dict().items()}
         state |= {f"pool.{name}": value for name, value in self.task.pool.state_dict().items()}
         if self.task.compressor is not None:
             learnt = self.task.compressor.learning_state()
             state |= {f"compressor.{name}": value for name, value in learnt.items()}
         state["losses"] = torch.tensor(self.losses, dtype=torch.float64)
+        if self.batch_losses:
+            state |= {"batch_losses": _kept(torch.stack(self.batch_losses)), "random": self.random.get_state()}
         if len(self.losses) == self.epochs:
             return state
         for number, parameter in enumerate(self.trainable):
             momentum = self.optimiser.state[parameter].get("momentum_buffer")
             if momentum is not None:
                 state[f"momentum.{number}"] = _kept(momentum)
-        return state | {f"stream.{number}": stream.get_state() for number, stream in enumerate(self._streams)}
+        return state
 
     def load_state_dict(self, state: State) -> None:
         """Go on from a saved state; the epochs done are told again."""
@@ -234,12 +251,9 @@ class Trainer:
             if f"momentum.{number}" in state:
                 momentum = state[f"momentum.{number}"].to(parameter.device)
                 self.optimiser.state[parameter]["momentum_buffer"] = momentum.clone()
-        for number, stream in enumerate(self._streams):
-            stream.set_state(state[f"stream.{number}"].cpu())
-
-    @property
-    def _streams(self) -> tuple[torch.Generator, ...]:
-        return self.order, self.random, self.mask_order, self.mask_random
+        if "random" in state:  # stopped within an epoch
+            self.batch_losses = list(state["batch_losses"].to(self.task.pool.device))
+            self.random.set_state(state["random"].cpu())
 
 
 def _kept(value: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -66,6 +67,10 @@ class Pool:
         """Wear what was worn."""
         if self.artifacts is not None:
             self.artifacts.load_state_dict(state)
+
+    def batches(self, order: Iterable[Tensor], random: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """`batch` of one part of the order after another."""
+        return (self.batch(indices, random) for indices in order)
 
     def batch(self, indices: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Images (B, 3, S, S) uint8 and labels (B,) on the device, for (B,) indices on the CPU; not yet augmented.

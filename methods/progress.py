@@ -15,10 +15,12 @@ class Progress:
     """States of a phase's trainings by their stage's name: finished ones, and the one that goes on.
 
     A method that learns a phase again from its start finds its finished trainings here and skips them, so that no
-    method knows about it. every: epochs between savings; None saves nothing. save: writes all states.
+    method knows about it. every: epochs between savings; None saves nothing. batches: savings within an epoch, that many
+    batches apart; None saves none. save: writes all states.
     """
 
     every: int | None = None
+    batches: int | None = None
     save: Callable[[Mapping[str, State]], None] = lambda _states: None
     states: dict[str, State] = field(default_factory=dict)
 
@@ -28,3 +30,9 @@ class Progress:
             return
         self.states[stage] = state()
         self.save(self.states)
+
+    def after_batch(self, stage: str, done: int, state: Callable[[], State]) -> None:
+        """Keep a stage's state within an epoch of which `done` batches are learnt, if one is due."""
+        if self.batches is not None and done % self.batches == 0:
+            self.states[stage] = state()
+            self.save(self.states)

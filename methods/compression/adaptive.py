@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,6 +22,7 @@ from cimbench.methods.compression.boxes import Boxes
 from cimbench.methods.compression.codecs import Codec
 from cimbench.methods.compression.compressor import ArtifactParameters, Compressor, EpochDone, check_switches
 from cimbench.methods.compression.exemplar import Format
+from cimbench.methods.compression.graph_memory import GraphMemory
 from cimbench.methods.compression.masks import Batch, MaskGradient, MaskLevel, mask_gradient
 from cimbench.methods.losses import Loss
 from cimbench.methods.networks.network import Network
@@ -139,14 +141,17 @@ class AdaptiveMasks(Compressor):
         branches = self._learning(network)
         phi = [network.rational(number) for number in branches]
         if done.epoch == 0:
-            self.adam, self.moments, self.latest = None, {}, {"mask_seconds": 0.0}
+            self.adam, self.moments, self.latest = None, {}, {"mask_seconds": 0.0, "mask_graph_bytes": 0.0}
         adam = self._optimiser(phi)
         adam.param_groups[0]["lr"] = given.rate * (1 + math.cos(math.pi * done.epoch / done.epochs)) / 2
         was_training = network.training
         network.eval()
-        for _ in range(max(1, int(given.steps_per_class * done.new_classes))):
+        for number in range(max(1, int(given.steps_per_class * done.new_classes))):
             inner, outer = (Batch(*done.draw(given.batch_size)) for _ in range(2))
-            found = mask_gradient(network, loss, inner, outer, given.inner_share * done.rate, given.level, branches)
+            graph = GraphMemory()  # counted in the phase's first step, which is as large as any
+            with graph if done.epoch == number == 0 else nullcontext():
+                found = mask_gradient(network, loss, inner, outer, given.inner_share * done.rate, given.level, branches)
+            self.latest["mask_graph_bytes"] = max(self.latest["mask_graph_bytes"], float(graph.bytes))
             for coefficients, gradient in zip(phi, found.gradients, strict=True):
                 coefficients.grad = gradient
             nn.utils.clip_grad_norm_(phi, given.gradient_norm * math.sqrt(len(network.branches)))
@@ -179,6 +184,7 @@ class AdaptiveMasks(Compressor):
         shifts = torch.stack([network.rational(number)[read] - start for number in range(len(network.branches))])
         self.latest = {
             "mask_seconds": self.latest["mask_seconds"] + seconds,
+            "mask_graph_bytes": self.latest["mask_graph_bytes"],
             "mask_inner_loss": float(found.inner),
             "mask_outer_loss": float(found.outer),
             "mask_size": float(found.size),
@@ -198,7 +204,8 @@ class AdaptiveMasks(Compressor):
                 )
 
     def measured(self) -> dict[str, float]:
-        """Of the phase: seconds of the mask level, its last step's losses and mean A^2, and how far phi has moved."""
+        """Of the phase: seconds of the mask level, bytes that the graph of its first step holds, its last step's losses
+        and mean A^2, and how far phi has moved."""
         return dict(self.latest)
 
     def learning_state(self) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from cimbench.benchmarks.cli import main
 from cimbench.benchmarks.config import find_cell, load_suite
 from cimbench.benchmarks.record import PhaseRecord, Record, load_record
 from cimbench.benchmarks.report.differences import differences_table, paired
-from cimbench.benchmarks.report.plots import curve_figure, gallery_figure
+from cimbench.benchmarks.report.plots import curve_figure
 from cimbench.benchmarks.report.sizes import size_groups, sizes_table, write_sizes
 from cimbench.benchmarks.report.tables import caption, footnotes, numbers_table, reading_table, write_tables
 from cimbench.benchmarks.run import run_cell
@@ -262,19 +262,3 @@ def test_accuracy_by_size_is_recounted_from_the_confusion(workspace: Path, capsy
     dataclasses.replace(store, boxes=torch.empty(0, 4, dtype=torch.int64)).save(workspace / "plain.npz")
     for path in (workspace / "plain.npz", workspace / "absent.npz"):
         assert write_sizes(workspace, [record], [cell.folder], path) == []
-
-
-def test_the_columns_of_a_gallery_are_named(workspace: Path) -> None:
-    """Three, or four where there is a map, each name under the middle of its column."""
-    suite = furnish(workspace)
-    pictures = []
-    for compressor in ("none", "class_activation"):
-        cell = find_cell(suite, "replay", compressor, 3)
-        run_cell(cell, Silent())
-        pictures.append((compressor, cell.folder / "gallery-phase-1.png"))
-    plain, with_map = gallery_figure(pictures).axes
-    assert [label.get_text() for label in plain.get_xticklabels()] == ["image", "box", "replayed"]
-    assert [label.get_text() for label in with_map.get_xticklabels()] == ["image", "map", "box", "replayed"]
-    for axes, columns in ((plain, 3), (with_map, 4)):
-        middles = [4 + 132 * number + 64 for number in range(columns)]
-        assert axes.get_xticks().tolist() == pytest.approx(middles, abs=4)

@@ -69,6 +69,25 @@ def test_cut_at_any_batch_a_method_goes_on_within_the_phase(workspace: Path, met
     assert not list((workspace / "data/checkpoints").rglob("*.npz"))
 
 
+@pytest.mark.parametrize("method", ["replay", "foster", "der"])
+def test_cut_at_any_batch_no_batch_is_learnt_twice(workspace: Path, method: str) -> None:
+    """With the state saved after every batch, cut within the learning and within the second training."""
+    artifacts = {"full": {"ratio": 4.0, "artifacts": {"step": 0.4, "refresh_epochs": 2}}}
+    suite = furnish(workspace, **{**FOUR_PHASES, "compressors": artifacts})
+    cell = find_cell(suite, method, "full", 3)
+    total = batches(cell)
+    expected = outcome(cell.folder)
+    cell = find_cell(dataclasses.replace(suite, checkpoint_epochs=1, checkpoint_batches=1), method, "full", 3)
+    random, learnt = generator(4, "cuts", method), 0
+    for _ in range(4):
+        stop = 1 + int(torch.randint(total // 6, total // 5, (), generator=random))
+        with pytest.raises(PowerCutError):
+            batches(cell, stop)
+        learnt += stop - 1
+    assert learnt + batches(cell) == total
+    assert outcome(cell.folder) == expected
+
+
 def test_the_time_before_a_cut_is_counted(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     suite = dataclasses.replace(furnish(workspace), checkpoint_epochs=1)
     cell = find_cell(suite, "replay", "none", 3)

@@ -115,7 +115,7 @@ def test_a_run_says_what_it_was_and_how_it_went(client: MlflowClient, workspace:
     artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert artifacts >= {"accuracy-over-phases.png", "confusion-linear.png", "confusion-nme.png", "gallery", "record"}
     gallery = {item.path for item in client.list_artifacts(run.info.run_id, "gallery")}
-    assert gallery == {"gallery/gallery-phase-1.png", "gallery/gallery-phase-2.png"}
+    assert gallery == {f"gallery/{kind}-phase-{phase}.png" for kind in ("gallery", "boxes") for phase in (1, 2)}
 
 
 def test_importing_later_is_the_same_and_twice_is_once(client: MlflowClient, workspace: Path) -> None:

@@ -17,7 +17,7 @@ from cimbench.datasets.augment import (
 )
 from cimbench.datasets.auto_augment import POLICIES, auto_augment
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.loader import shuffled_batches
+from cimbench.datasets.loader import EpochSampler
 from cimbench.datasets.randomness import generator
 from tests.conftest import textured_images
 
@@ -136,10 +136,19 @@ def test_same_generator_state_gives_the_same_bits_and_the_input_stays() -> None:
 
 
 def test_an_epoch_shows_every_image_once() -> None:
-    batches = list(shuffled_batches(33, 8, generator(0, "order")))
+    batches = EpochSampler(count=33, batch_size=8, seed=0, purpose=("order", 0)).batches(0)
     assert [len(batch) for batch in batches] == [8, 8, 8, 9]  # the odd one joins the batch before
     assert sorted(torch.cat(batches).tolist()) == list(range(33))
     assert torch.cat(batches).tolist() != list(range(33))
+
+
+def test_an_epochs_order_follows_from_seed_phase_and_epoch_alone() -> None:
+    """Asked for in any order, and by the permutation that the named generator draws."""
+    sampler = EpochSampler(count=20, batch_size=6, seed=7, purpose=("order", 2))
+    orders = {epoch: torch.cat(sampler.batches(epoch)).tolist() for epoch in (3, 0, 3, 1)}
+    for epoch, order in orders.items():
+        assert order == torch.randperm(20, generator=generator(7, "order", 2, epoch)).tolist()
+    assert len({tuple(order) for order in orders.values()}) == 3
 
 
 @pytest.mark.parametrize(
