@@ -218,8 +218,8 @@ class Trainer:
         )
 
     def state_dict(self) -> State:
-        """Network, momentum, what new images wear, the losses of the epochs done; within an epoch its own losses and random
-        numbers too. The order of batches follows from the seed."""
+        """Network, momentum, what new images wear, the losses of the epochs done; within an epoch also its losses and
+        random numbers. The order of batches follows from the seed."""
         state = {f"network.{name}": _kept(value) for name, value in self.network.state_dict().items()}
         state |= {f"pool.{name}": value for name, value in self.task.pool.state_dict().items()}
         if self.task.compressor is not None:

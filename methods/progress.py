@@ -15,8 +15,8 @@ class Progress:
     """States of a phase's trainings by their stage's name: finished ones, and the one that goes on.
 
     A method that learns a phase again from its start finds its finished trainings here and skips them, so that no
-    method knows about it. every: epochs between savings; None saves nothing. batches: savings within an epoch, that many
-    batches apart; None saves none. save: writes all states.
+    method knows about it. every: epochs between savings; None saves nothing. batches: the same within an epoch. save:
+    writes all states.
     """
 
     every: int | None = None
