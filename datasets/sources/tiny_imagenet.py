@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
+from cimbench.datasets.archives import archive_files
 from cimbench.datasets.decode import decode_all
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.fetch import Advance, ArchiveParameters, archive_files, fetch_archive
+from cimbench.datasets.fetch import Advance, ArchiveParameters, fetch_archive
 from cimbench.datasets.image_store import ImageStore
 
 
