@@ -14,6 +14,8 @@ from cimbench.datasets.archives import archive_files
 from cimbench.datasets.errors import InputError
 from tests.datasets.archives import food101_files, write_tar
 
+CONTENT = bytes(range(256)) * 4000  # about 1 MB
+
 
 def test_a_flipped_bit_in_a_compressed_archive_is_found_without_a_checksum(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "x.tar.gz", food101_files())
