@@ -1,10 +1,11 @@
-"""The verbs: fetch, split, run, report, show, track, cells, export, pictures. params.yaml says what is done."""
+"""The verbs, from fetch to pictures (`cimbench --help`). params.yaml says what is done."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,28 +16,54 @@ from cimbench.benchmarks.config import PARAMETERS_FILE, Cell, Suite, find_cell, 
 from cimbench.benchmarks.progress import CellProgress, Listeners, bar
 from cimbench.datasets.arrays import write_json
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.packed_store import open_store, verify_store
+from cimbench.datasets.preparation import PrepareParameters
 from cimbench.datasets.split import make_split, save_split
 from cimbench.methods.optimisation import NonFiniteLossError
 
+ARCHIVES = Path("data/archives")
 PHOTOGRAPHS = "$CIMBENCH_SHARED/data/imagenet-samples-64.tar"
 
 
 def fetch(suite: Suite, _arguments: argparse.Namespace) -> str:
-    """Fetch and prepare the data set."""
-    prepare, parameters = suite.dataset.build_source()
+    """Fetch and verify the data set's archives."""
+    from cimbench.benchmarks.receipt import receipt
+
+    _, parameters = suite.dataset.build_source()
+    with bar(f"fetching {suite.dataset.name}") as progress:
+        told = receipt(parameters, ARCHIVES, progress)
+    write_json(suite.receipt, told)
+    return f"{suite.receipt}: {', '.join(told) or 'nothing to fetch'}. Next: cimbench prepare"
+
+
+def prepare(suite: Suite, _arguments: argparse.Namespace) -> str:
+    """Decode and pack the data set's pictures, once."""
+    from cimbench.datasets.archives import UNPACKED
+    from cimbench.datasets.prepare import prepare as pack
+
+    catalogue_of, parameters = suite.dataset.build_source()
+    with bar(f"reading {suite.dataset.name}") as progress:
+        catalogue = catalogue_of(parameters, ARCHIVES, progress)
     with bar(f"preparing {suite.dataset.name}") as progress:
-        store: ImageStore = prepare(parameters, Path("data/archives"), progress)
-    store.save(suite.store)
+        how = suite.dataset.prepare or PrepareParameters()
+        store = pack(catalogue, how, suite.store, Path("data/partial"), progress)
+    shutil.rmtree(ARCHIVES / UNPACKED, ignore_errors=True)
+    left = f", {len(store.damaged)} damaged ones left out ({'; '.join(store.damaged[:3])})" if store.damaged else ""
     return (
         f"{suite.store}: {len(store)} images ({int(store.is_test.sum())} for testing) of {len(store.class_names)} "
-        f"classes, {suite.store.stat().st_size / 1e6:.1f} MB. Next: cimbench split"
+        f"classes, {len(store.pixels) / 1e6:.1f} MB{left}. Next: cimbench split"
     )
+
+
+def verify(suite: Suite, _arguments: argparse.Namespace) -> str:
+    """Compare every byte of the prepared data with its digest."""
+    store = verify_store(suite.store)
+    return f"{suite.store}: {len(store)} images are what was prepared ({store.digest[:16]}). Next: cimbench run"
 
 
 def split(suite: Suite, arguments: argparse.Namespace) -> str:
     """Write which image is learnt and tested in which phase."""
-    store = ImageStore.load(suite.store)
+    store = open_store(suite.store)
     seeds = [arguments.seed] if arguments.seed is not None else suite.matrix.seeds
     for seed in seeds:
         save_split(make_split(store, suite.protocol, seed), store, suite.split_path(seed))
@@ -168,7 +195,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="cimbench", description=__doc__)
     top.add_argument("--params", type=Path, default=PARAMETERS_FILE, help="parameter file (default: params.yaml)")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="verb")
-    for verb in (fetch, split, run, report, show, track, cells, export, pictures):
+    for verb in (fetch, prepare, verify, split, run, report, show, track, cells, export, pictures):
         sub = verbs.add_parser(verb.__name__, help=verb.__doc__, description=verb.__doc__)
         sub.set_defaults(action=verb)
         if verb is run:

@@ -84,7 +84,12 @@ class Suite:
     @property
     def store(self) -> Path:
         """The prepared data."""
-        return Path("data/stores") / f"{self.dataset.name}.npz"
+        return Path("data/stores") / self.dataset.name
+
+    @property
+    def receipt(self) -> Path:
+        """What was fetched for it."""
+        return Path("data/archives") / f"{self.dataset.name}.json"
 
     def split_path(self, seed: int) -> Path:
         """The manifest of the phases for a seed."""

@@ -41,9 +41,14 @@ COMPRESSORS = {
 }
 
 SOURCES = {
-    "cluttered_digits": "cimbench.datasets.sources.cluttered_digits:prepare:ClutteredDigitsParameters",
-    "food101": "cimbench.datasets.sources.food101:prepare:Food101Parameters",
-    "tiny_imagenet": "cimbench.datasets.sources.tiny_imagenet:prepare:TinyImageNetParameters",
+    "caltech101": "cimbench.datasets.sources.caltech101:catalogue:Caltech101Parameters",
+    "cluttered_digits": "cimbench.datasets.sources.cluttered_digits:catalogue:ClutteredDigitsParameters",
+    "food101": "cimbench.datasets.sources.food101:catalogue:Food101Parameters",
+    "image_folder": "cimbench.datasets.sources.image_folder:catalogue:ImageFolderParameters",
+    "imagenet100": "cimbench.datasets.sources.imagenet100:catalogue:ImageNetParameters",
+    "imagenet1000": "cimbench.datasets.sources.imagenet1000:catalogue:ImageNetParameters",
+    "imagenet100_first": "cimbench.datasets.sources.imagenet100_first:catalogue:ImageNetParameters",
+    "tiny_imagenet": "cimbench.datasets.sources.tiny_imagenet:catalogue:TinyImageNetParameters",
 }
 
 

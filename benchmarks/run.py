@@ -22,7 +22,7 @@ from cimbench.benchmarks.provenance import provenance
 from cimbench.benchmarks.record import PhaseRecord, Record
 from cimbench.datasets.arrays import save_arrays
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.packed_store import open_store
 from cimbench.datasets.randomness import generator
 from cimbench.datasets.split import load_split
 from cimbench.datasets.stream import ClassStream, Phase
@@ -104,7 +104,7 @@ def build(cell: Cell) -> Bench:
     """Load the data and the phases, construct method, compressor and memory."""
     suite = cell.suite
     device = resolve_device(suite.device)
-    store = ImageStore.load(suite.store)
+    store = open_store(suite.store)
     stream = ClassStream(store, load_split(suite.split_path(cell.seed), store, suite.protocol, cell.seed))
     method_class, method_parameters = cell.build_method_parameters()
     compressor_class, compressor_parameters = cell.build_compressor_parameters()

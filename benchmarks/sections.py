@@ -9,24 +9,28 @@ from cimbench.benchmarks import registry
 from cimbench.benchmarks.parameters import build
 from cimbench.datasets.augment import AugmentParameters
 from cimbench.datasets.errors import InputError, check_choice, check_file_name, check_seed
+from cimbench.datasets.preparation import PrepareParameters
 from cimbench.methods.herding import SELECTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetParameters:
-    """name: of the prepared data, printed in tables. source: see registry.SOURCES, with its own parameters."""
+    """name: of the prepared data, printed in tables. source: see registry.SOURCES, with its own parameters. prepare:
+    how its pictures are kept; None keeps their pixels as they are.
+    """
 
     name: str
     source: str
     parameters: dict[str, Any]
+    prepare: PrepareParameters | None = None
 
     def __post_init__(self) -> None:
         check_file_name("dataset.name", self.name)
 
     def build_source(self) -> tuple[Any, Any]:
-        """The source's `prepare` function and its checked parameters."""
-        prepare, cls = registry.load("dataset.source", registry.SOURCES, self.source)
-        return prepare, build(cls, self.parameters, "dataset.parameters")
+        """The source's `catalogue` function and its checked parameters."""
+        catalogue, cls = registry.load("dataset.source", registry.SOURCES, self.source)
+        return catalogue, build(cls, self.parameters, "dataset.parameters")
 
 
 @dataclass(frozen=True, kw_only=True)

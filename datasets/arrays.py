@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,18 +23,26 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write beside `path`, flush to the disk, rename: a reader sees the old file or the whole new one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        remedy = "free some disk space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder"
-        raise InputError(f"{path}: could not be written ({error.strerror}); {remedy} and retry") from error
+        with write_to_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def write_to_disk(path: Path) -> Iterator[None]:
+    """What the system says against writing `path`, as an InputError that names it."""
+    try:
+        yield
+    except OSError as error:
+        remedy = "free some disk space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder"
+        raise InputError(f"{path}: could not be written ({error.strerror}); {remedy} and retry") from error
 
 
 def write_json(path: Path, content: object) -> None:

@@ -1,11 +1,10 @@
-"""Image files to RGB arrays: whatever the file's colour model or format, and every bad one listed."""
+"""Image files to RGB pictures: whatever the file's colour model or format."""
 
 from __future__ import annotations
 
 import io
 import tarfile
 import warnings
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,44 +15,43 @@ from torch import Tensor
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.image_store import ImageStore
 
+PIXEL_LIMIT = 100_000_000
 
-def decode_rgb(content: bytes, short_side: int | None = None) -> Tensor:
-    """The file's picture as (3, H, W) uint8 RGB, antialiased down to `short_side` pixels (never enlarged).
 
-    Grayscale, palette, CMYK and transparent pictures become RGB. Raises OSError where the file is no whole picture.
+def open_rgb(content: bytes, pixel_limit: int = PIXEL_LIMIT) -> tuple[Image.Image, bool]:
+    """The file's picture as RGB, and whether the file is a JPEG that decoders read as such (RGB or grayscale).
+
+    Grayscale, palette, CMYK and transparent pictures become RGB. Raises OSError where the file is no whole picture, or
+    says that it has more than pixel_limit pixels.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # pixel_limit is ours
         try:
             with Image.open(io.BytesIO(content)) as opened:
-                picture = opened.convert("RGB")
+                if opened.width * opened.height > pixel_limit:
+                    size = f"{opened.width} x {opened.height}"
+                    raise OSError(f"says it has {size} pixels, dataset.prepare.pixel_limit is {pixel_limit}")
+                plain = opened.format == "JPEG" and opened.mode in ("RGB", "L")
+                return opened.convert("RGB"), plain
         except UnidentifiedImageError as error:
             raise OSError("is no picture" if content else "is empty") from error
-        except (SyntaxError, Image.DecompressionBombWarning) as error:
+        except (SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise OSError(str(error)) from error
-    if short_side is not None and min(picture.size) > short_side:
-        scale = short_side / min(picture.size)
-        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-        picture = picture.resize(size, Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
-def decode_all(
-    files: Iterable[tuple[str, bytes]], origin: str, short_side: int | None, advance: Callable[[], None]
-) -> list[Tensor]:
-    """Decode every file; when some cannot be decoded, one InputError lists all of them."""
-    images: list[Tensor] = []
-    bad: list[str] = []
-    for name, content in files:
-        try:
-            images.append(decode_rgb(content, short_side))
-        except OSError as error:
-            bad.append(f"  {name}: {error}")
-        advance()
-    if bad:
-        lines = "\n".join(bad)
-        raise InputError(f"{origin}: {len(bad)} images cannot be decoded; replace them or fetch again:\n{lines}")
-    return images
+def reduced(picture: Image.Image, short_side: int | None) -> Image.Image:
+    """The picture with its shorter side reduced to short_side pixels, antialiased; never enlarged."""
+    if short_side is None or min(picture.size) <= short_side:
+        return picture
+    scale = short_side / min(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(size, Image.Resampling.BILINEAR)
+
+
+def decode_rgb(content: bytes, short_side: int | None = None) -> Tensor:
+    """The file's picture as (3, H, W) uint8 RGB, reduced to short_side; OSError where it is no whole picture."""
+    picture, _ = open_rgb(content)
+    return torch.from_numpy(np.array(reduced(picture, short_side))).permute(2, 0, 1)
 
 
 def read_photographs(archive: Path) -> ImageStore:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
-from cimbench.datasets.arrays import load_arrays, save_arrays
 from cimbench.datasets.errors import InputError
 
 
@@ -100,9 +97,7 @@ class ImageStore:
         if self.uniform_size == (side, side):
             return resized.copy_(self.pixels.view(len(self), 3, side, side))
         for i in range(len(self)):
-            resized[i] = transforms.resize(
-                self.image(i), [side, side], interpolation=InterpolationMode.BILINEAR, antialias=True
-            )
+            resized[i] = squashed(self.image(i), side)
         return resized
 
     def same_size_groups(self) -> list[Tensor]:
@@ -116,34 +111,32 @@ class ImageStore:
             return images if torch.equal(indices, torch.arange(len(self))) else images[indices]
         return torch.stack([self.image(i) for i in indices.tolist()])
 
+    def _content(self) -> Iterable[Tensor]:
+        """The images' bytes in their order, in pieces."""
+        return (self.pixels,)
+
+    def _content_kind(self) -> str:
+        return f"{self.pixels.dtype}{tuple(self.pixels.shape)}"
+
     @cached_property
     def digest(self) -> str:
         """sha256 over everything in the store: two stores with one digest are the same data."""
-        sha = hashlib.sha256()
-        for part in (self.pixels, self.sizes, self.labels, self.is_test, self.boxes):
+        sha = hashlib.sha256(self._content_kind().encode())
+        for piece in self._content():
+            sha.update(piece.contiguous().numpy().data)
+        for part in (self.sizes, self.labels, self.is_test, self.boxes):
             sha.update(f"{part.dtype}{tuple(part.shape)}".encode())
             sha.update(part.contiguous().numpy().tobytes())
-        sha.update("\n".join((*self.class_names, "", *self.names)).encode())
+        sha.update("\n".join((*self.class_names, "", *self.names)).encode("utf-8", "surrogateescape"))
         return sha.hexdigest()
 
-    def save(self, path: Path) -> None:
-        """Write the store with its digest as one file, atomically."""
-        arrays = {
-            name: getattr(self, name).contiguous().numpy() for name in ("pixels", "sizes", "labels", "is_test", "boxes")
-        }
-        description = {"class_names": self.class_names, "digest": self.digest}
-        save_arrays(path, {**arrays, "names": np.array(self.names, dtype=np.str_)}, description)
 
-    @classmethod
-    def load(cls, path: Path) -> ImageStore:
-        """Read a saved store; InputError where its content does not have the digest it was saved with."""
-        arrays, description = load_arrays(path)
-        names = tuple(str(name) for name in arrays.pop("names"))
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        store = cls(**tensors, class_names=tuple(description["class_names"]), names=names)
-        if store.digest != description["digest"]:
-            raise InputError(f"{path}: content does not match its digest; delete the file and run again")
-        return store
+def squashed(image: Tensor, side: int) -> Tensor:
+    """An image (3, H, W) uint8 as (3, side, side): bilinear, antialiased; as it is where it fits."""
+    if image.shape[-2:] == (side, side):
+        return image
+    resized: Tensor = transforms.resize(image, [side, side], interpolation=InterpolationMode.BILINEAR, antialias=True)
+    return resized
 
 
 def groups_of_one_size(sizes: Tensor) -> list[Tensor]:

@@ -20,6 +20,8 @@ from cimbench.benchmarks.config import find_cell
 from cimbench.benchmarks.run import run_cell
 from cimbench.datasets.augment import normalise
 from cimbench.datasets.fetch import no_progress
+from cimbench.datasets.preparation import PrepareParameters
+from cimbench.datasets.prepare import prepare
 from cimbench.methods.compression.cim import CIM, CIMParameters
 from cimbench.methods.compression.codecs import RAW
 from cimbench.methods.compression.compress import compressed
@@ -66,10 +68,10 @@ def test_the_steps_for_a_compressor_and_a_method(
 
 
 def test_the_steps_for_a_data_set(examples: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.SOURCES, "two_colours", f"{examples['source']}:prepare:TwoColoursParameters")
+    monkeypatch.setitem(registry.SOURCES, "two_colours", f"{examples['source']}:catalogue:TwoColoursParameters")
     suite = tiny_suite(dataset={"source": "two_colours", "parameters": {"images": 6}})
-    prepare, parameters = suite.dataset.build_source()
-    store = prepare(parameters, tmp_path, no_progress)
+    catalogue, parameters = suite.dataset.build_source()
+    store = prepare(catalogue(parameters, tmp_path, no_progress), PrepareParameters(), tmp_path / "store", tmp_path)
     assert store.labels.bincount().tolist() == [6, 6]
     assert int(store.is_test.sum()) == 4
     assert torch.equal(store.image(3)[1], torch.full((16, 16), 103, dtype=torch.uint8))

@@ -13,6 +13,7 @@ from cimbench.benchmarks.record import Record
 from cimbench.benchmarks.report.tables import formatted, spread
 from cimbench.datasets.arrays import load_arrays, write_atomically
 from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.packed_store import INDEX, open_store
 from cimbench.methods.compression.boxes import area_shares
 
 SHARES = {"small": 0.3, "middle": 0.4, "large": 0.3}
@@ -67,9 +68,9 @@ def sizes_table(records: Sequence[Record], folders: Sequence[Path], groups: dict
 def write_sizes(folder: Path, records: Sequence[Record], cells: Sequence[Path], prepared: Path) -> list[Path]:
     """sizes.md: the table, and which classes are in which group; none where the prepared data are not here or have no
     boxes."""
-    if not prepared.is_file():
+    if not (prepared / INDEX).is_file():
         return []
-    store = ImageStore.load(prepared)
+    store = open_store(prepared)
     if not len(store.boxes):
         return []
     areas = mean_areas(store)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cimbench.datasets.catalogue import Catalogue
 from cimbench.datasets.errors import InputError, check_at_least
 from cimbench.datasets.fetch import Advance
-from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.randomness import generator
 
 
@@ -84,7 +84,7 @@ def _scene(
     return (scene * 255).round().to(torch.uint8), torch.tensor([left, top, left + size, top + size])
 
 
-def prepare(parameters: ClutteredDigitsParameters, _folder: Path, progress: Advance) -> ImageStore:
+def catalogue(parameters: ClutteredDigitsParameters, _folder: Path, progress: Advance) -> Catalogue:
     """The data set, equal bits for equal parameters; train and test scenes are built from disjoint scans."""
     scans, digits = _scans()
     total = 10 * (parameters.train_per_class + parameters.test_per_class)
@@ -104,11 +104,12 @@ def prepare(parameters: ClutteredDigitsParameters, _folder: Path, progress: Adva
                 names.append(f"{part}/{digit}/{number:05d}")
                 is_test.append(test)
                 progress(len(images), total)
-    return ImageStore.from_images(
-        images,
-        labels,
+    return Catalogue(
+        origin="scikit-learn's digits",
         class_names=tuple(str(digit) for digit in range(10)),
         names=tuple(names),
+        labels=torch.tensor(labels),
         is_test=torch.tensor(is_test),
         boxes=torch.stack(boxes),
+        content=images.__getitem__,
     )

@@ -7,55 +7,49 @@ from pathlib import Path
 
 import torch
 
-from cimbench.datasets.archives import archive_files
-from cimbench.datasets.decode import decode_all
+from cimbench.datasets.archives import open_files
+from cimbench.datasets.catalogue import Catalogue
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.fetch import Advance, ArchiveParameters, fetch_archive
-from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.files import Files
 
 
 @dataclass(frozen=True, kw_only=True)
 class Food101Parameters:
-    """The archive, and the short side in pixels to which pictures are reduced (None keeps the originals)."""
+    """The archive."""
 
     archive: ArchiveParameters
-    short_side: int | None = None
 
 
-def prepare(parameters: Food101Parameters, folder: Path, progress: Advance) -> ImageStore:
-    """All listed pictures; InputError that lists every missing or broken one."""
+def catalogue(parameters: Food101Parameters, folder: Path, progress: Advance) -> Catalogue:
+    """All listed pictures; InputError that lists every missing one."""
     archive = fetch_archive(parameters.archive, folder, progress)
-    files = {name.partition("/")[2]: content for name, content in archive_files(archive)}
-    listed = {part: _lines(files, f"meta/{part}.txt", archive) for part in ("train", "test")}
-    class_names = _lines(files, "meta/classes.txt", archive)
+    files = open_files(archive, folder, progress)
+    place = files.without_top
+    listed = {part: _lines(files, place, f"meta/{part}.txt") for part in ("train", "test")}
+    class_names = _lines(files, place, "meta/classes.txt")
     items = [(item, part == "test") for part, names in listed.items() for item in names]
-    _check_items(items, class_names, files, archive)
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        progress(done, len(items))
-
-    pictures = ((f"images/{item}.jpg", files[f"images/{item}.jpg"]) for item, _ in items)
-    images = decode_all(pictures, str(archive), parameters.short_side, advance)
-    return ImageStore.from_images(
-        images,
-        [class_names.index(item.partition("/")[0]) for item, _ in items],
+    _check_items(items, class_names, place, archive)
+    label = {name: number for number, name in enumerate(class_names)}
+    return Catalogue(
+        origin=str(archive),
+        version=parameters.archive.checksum or str(archive.stat().st_size),
         class_names=tuple(class_names),
         names=tuple(item for item, _ in items),
+        labels=torch.tensor([label[item.partition("/")[0]] for item, _ in items]),
         is_test=torch.tensor([test for _, test in items]),
+        content=lambda index: files.read(place[f"images/{items[index][0]}.jpg"]),
     )
 
 
-def _lines(files: dict[str, bytes], name: str, archive: Path) -> list[str]:
-    if name not in files:
-        raise InputError(f"{archive}: {name} is missing, so this is not the layout of Food-101; check the archive")
-    return files[name].decode().split()
+def _lines(files: Files, place: dict[str, str], name: str) -> list[str]:
+    if name not in place:
+        raise InputError(f"{files.origin}: {name} is missing, so this is not the layout of Food-101; check the archive")
+    return files.read(place[name]).decode().split()
 
 
-def _check_items(items: list[tuple[str, bool]], class_names: list[str], files: dict[str, bytes], archive: Path) -> None:
-    missing = [item for item, _ in items if f"images/{item}.jpg" not in files]
+def _check_items(items: list[tuple[str, bool]], class_names: list[str], place: dict[str, str], archive: Path) -> None:
+    missing = [item for item, _ in items if f"images/{item}.jpg" not in place]
     if missing:
         names = "\n".join(f"  images/{item}.jpg" for item in missing)
         raise InputError(

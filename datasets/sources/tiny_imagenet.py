@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from cimbench.datasets.archives import archive_files
-from cimbench.datasets.decode import decode_all
+from cimbench.datasets.archives import open_files
+from cimbench.datasets.catalogue import Catalogue
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.fetch import Advance, ArchiveParameters, fetch_archive
-from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.files import Files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,37 +30,33 @@ class _Item:
     is_test: bool
 
 
-def prepare(parameters: TinyImageNetParameters, folder: Path, progress: Advance) -> ImageStore:
-    """The train and val pictures with their boxes; InputError that lists every missing or broken one."""
+def catalogue(parameters: TinyImageNetParameters, folder: Path, progress: Advance) -> Catalogue:
+    """The train and val pictures with their boxes; InputError that lists every missing one."""
     archive = fetch_archive(parameters.archive, folder, progress)
-    files = {name.partition("/")[2]: content for name, content in archive_files(archive)}
-    if "wnids.txt" not in files:
+    files = open_files(archive, folder, progress)
+    place = files.without_top
+    if "wnids.txt" not in place:
         raise InputError(f"{archive}: wnids.txt is missing, so this is not the layout of Tiny ImageNet; check it")
-    wnids = sorted(files["wnids.txt"].decode().split())
+    wnids = sorted(files.read(place["wnids.txt"]).decode().split())
     if parameters.classes is not None and not 1 <= parameters.classes <= len(wnids):
         raise InputError(f"dataset.parameters.classes is {parameters.classes}; the archive has 1 to {len(wnids)}")
     wnids = wnids[: parameters.classes]
-    items = _items(files, wnids, archive)
-    missing = [item.name for item in items if item.name not in files]
+    items = _items(files, place, wnids)
+    missing = [item.name for item in items if item.name not in place]
     if missing:
         names = "\n".join(f"  {name}" for name in missing)
         raise InputError(f"{archive}: {len(missing)} listed images are not there; fetch the archive again:\n{names}")
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        progress(done, len(items))
-
-    images = decode_all(((item.name, files[item.name]) for item in items), str(archive), None, advance)
-    words = dict(line.split("\t", 1) for line in files.get("words.txt", b"").decode().splitlines() if "\t" in line)
-    return ImageStore.from_images(
-        images,
-        [item.label for item in items],
+    text = files.read(place["words.txt"]).decode() if "words.txt" in place else ""
+    words = dict(line.split("\t", 1) for line in text.splitlines() if "\t" in line)
+    return Catalogue(
+        origin=str(archive),
+        version=parameters.archive.checksum or str(archive.stat().st_size),
         class_names=tuple(f"{wnid} {words.get(wnid, '')}".split(",")[0].strip() for wnid in wnids),
         names=tuple(item.name for item in items),
+        labels=torch.tensor([item.label for item in items]),
         is_test=torch.tensor([item.is_test for item in items]),
         boxes=torch.tensor([item.box for item in items]),
+        content=lambda index: files.read(place[items[index].name]),
     )
 
 
@@ -70,20 +66,20 @@ def _box(fields: list[str]) -> tuple[int, int, int, int]:
     return x0, y0, x1 + 1, y1 + 1
 
 
-def _items(files: dict[str, bytes], wnids: list[str], archive: Path) -> list[_Item]:
+def _items(files: Files, place: dict[str, str], wnids: list[str]) -> list[_Item]:
     items: list[_Item] = []
     for label, wnid in enumerate(wnids):
         listing = f"train/{wnid}/{wnid}_boxes.txt"
-        for name, *box in _rows(files, listing, archive):
+        for name, *box in _rows(files, place, listing):
             items.append(_Item(f"train/{wnid}/images/{name}", label, _box(box), False))
     position = {wnid: label for label, wnid in enumerate(wnids)}
-    for name, wnid, *box in _rows(files, "val/val_annotations.txt", archive):
+    for name, wnid, *box in _rows(files, place, "val/val_annotations.txt"):
         if wnid in position:
             items.append(_Item(f"val/images/{name}", position[wnid], _box(box), True))
     return items
 
 
-def _rows(files: dict[str, bytes], name: str, archive: Path) -> list[list[str]]:
-    if name not in files:
-        raise InputError(f"{archive}: {name} is missing; fetch the archive again")
-    return [line.split("\t") for line in files[name].decode().splitlines() if line.strip()]
+def _rows(files: Files, place: dict[str, str], name: str) -> list[list[str]]:
+    if name not in place:
+        raise InputError(f"{files.origin}: {name} is missing; fetch the archive again")
+    return [line.split("\t") for line in files.read(place[name]).decode().splitlines() if line.strip()]

@@ -99,7 +99,7 @@ def test_bad_parameters_are_named(path: str, value: Any, words: str) -> None:
     ("source", "parameters", "words"),
     [
         ("food102", {}, "dataset.source 'food102' is not known; did you mean 'food101'"),
-        ("food101", {"archive": {"mirrors": ["x"]}, "shortside": 3}, "did you mean 'short_side'"),
+        ("food101", {"archive": {"mirrors": ["x"]}, "archives": 3}, "did you mean 'archive'"),
         ("food101", {}, "dataset.parameters.archive is missing"),
         ("tiny_imagenet", {"archive": {"mirrors": ["x"], "checksum": "crc:1"}}, "checksum's algorithm is 'crc'"),
     ],

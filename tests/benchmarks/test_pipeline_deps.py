@@ -29,7 +29,7 @@ CARRIERS = {
         "registry",
         "sections",
     )
-}
+} | {"datasets/preparation.py"}
 
 
 def own_file(table: dict[str, str], name: str) -> Path:
@@ -68,10 +68,19 @@ def test_a_cells_deps_are_its_imports(method: str, compressor: str) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_the_fetch_stage_depends_on_its_source(source: str) -> None:
-    deps = listed("fetch", **{"dataset.source": source})
-    needed = import_closure(own_file(SOURCES, source)) - {ROOT / "datasets/errors.py"}  # words of errors: no pixel
-    assert needed <= deps
+def test_the_prepare_stage_depends_on_its_source(source: str) -> None:
+    """How bytes came here changes no pixel, they are verified; nor do the words of errors."""
+    deps = listed("prepare", **{"dataset.source": source})
+    needed = import_closure(own_file(SOURCES, source), ROOT / "datasets/prepare.py")
+    assert needed - {ROOT / "datasets/errors.py"} - fetching() <= deps
+
+
+def fetching() -> set[Path]:
+    return import_closure(ROOT / "datasets/fetch.py") - {ROOT / "datasets/arrays.py"}
+
+
+def test_the_fetch_stage_depends_on_what_reads_archives_addresses() -> None:
+    assert listed("fetch") >= import_closure(ROOT / "benchmarks/receipt.py") - {ROOT / "datasets/errors.py"}
 
 
 def test_the_report_depends_on_what_it_prints() -> None:

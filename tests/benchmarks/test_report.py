@@ -22,6 +22,7 @@ from cimbench.benchmarks.report.tables import caption, footnotes, numbers_table,
 from cimbench.benchmarks.run import run_cell
 from cimbench.datasets.arrays import load_arrays
 from cimbench.datasets.errors import InputError
+from cimbench.datasets.packed_store import save_store
 from tests.benchmarks.workplace import furnish
 from tests.conftest import coloured_store, table_rows, tiny_suite
 from tests.methods.test_contract import Silent
@@ -259,6 +260,6 @@ def test_accuracy_by_size_is_recounted_from_the_confusion(workspace: Path, capsy
             place = record.class_names.index(name)
             assert rows[head][f"{group} (%)"] == f"{100 * counts[place, place] / counts[place].sum():.1f}"
     assert f"- small: class 1 ({9 / 256:.0%})" in text
-    dataclasses.replace(store, boxes=torch.empty(0, 4, dtype=torch.int64)).save(workspace / "plain.npz")
-    for path in (workspace / "plain.npz", workspace / "absent.npz"):
+    save_store(dataclasses.replace(store, boxes=torch.empty(0, 4, dtype=torch.int64)), workspace / "plain")
+    for path in (workspace / "plain", workspace / "absent"):
         assert write_sizes(workspace, [record], [cell.folder], path) == []

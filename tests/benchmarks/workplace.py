@@ -11,6 +11,7 @@ from typing import Any
 
 from cimbench.benchmarks.config import Suite, load_suite
 from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.packed_store import save_store
 from cimbench.datasets.split import make_split, save_split
 from tests.conftest import coloured_store, tiny_parameters
 
@@ -21,7 +22,7 @@ def furnish(folder: Path, store: ImageStore | None = None, **sections: Any) -> S
     (folder / "params.json").write_text(json.dumps(content))
     suite = load_suite(folder / "params.json")
     store = store or coloured_store()
-    store.save(folder / suite.store)
+    save_store(store, folder / suite.store)
     for seed in suite.matrix.seeds:
         save_split(make_split(store, suite.protocol, seed), store, folder / suite.split_path(seed))
     return suite

@@ -5,7 +5,8 @@ import torch
 
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.fetch import no_progress
-from cimbench.datasets.sources.cluttered_digits import ClutteredDigitsParameters, prepare
+from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.sources.cluttered_digits import ClutteredDigitsParameters, catalogue
 
 VALUES = {
     "side": 48,
@@ -19,8 +20,11 @@ VALUES = {
 }
 
 
-def make(**changes: object):
-    return prepare(ClutteredDigitsParameters(**{**VALUES, **changes}), Path(), no_progress)  # type: ignore[arg-type]
+def make(**changes: object) -> ImageStore:
+    made = catalogue(ClutteredDigitsParameters(**{**VALUES, **changes}), Path(), no_progress)  # type: ignore[arg-type]
+    images = [torch.as_tensor(made.content(index)) for index in range(len(made))]
+    rest = {name: getattr(made, name) for name in ("class_names", "names", "is_test", "boxes")}
+    return ImageStore.from_images(images, made.labels, **rest)
 
 
 def test_counts_names_and_determinism() -> None:

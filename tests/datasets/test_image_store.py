@@ -6,6 +6,7 @@ from PIL import Image
 
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.packed_store import open_store, save_store
 from tests.conftest import textured_images
 
 
@@ -43,10 +44,11 @@ def test_subset_takes_everything_that_belongs_to_an_image(sizes: str) -> None:
 
 
 def test_saved_and_loaded_store_has_the_same_digest(tmp_path: Path) -> None:
-    ragged().save(tmp_path / "s.npz")
-    loaded = ImageStore.load(tmp_path / "s.npz")
+    save_store(ragged(), tmp_path / "s")
+    loaded = open_store(tmp_path / "s")
     assert loaded.digest == ragged().digest
     assert loaded.class_names == ("a", "b")
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
 @pytest.mark.parametrize(

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from cimbench.datasets.catalogue import Catalogue
 from cimbench.datasets.decode import decode_rgb
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.fetch import ArchiveParameters, no_progress
-from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.packed_store import PackedStore
+from cimbench.datasets.preparation import PrepareParameters
+from cimbench.datasets.prepare import prepare
 from cimbench.datasets.sources import food101, tiny_imagenet
 from tests.datasets.archives import food101_archive, food101_files, picture, tiny_imagenet_archive, write_tar
 
 
-def food(path: Path, short_side: int | None = None) -> ImageStore:
-    archive = ArchiveParameters(mirrors=(str(path),))
-    return food101.prepare(
-        food101.Food101Parameters(archive=archive, short_side=short_side), path.parent / "archives", no_progress
-    )
+def prepared(catalogue: Catalogue, folder: Path, **how: Any) -> PackedStore:
+    return prepare(catalogue, PrepareParameters(**how), folder / "data/stores/prepared", folder / "data/partial")
 
 
-def tiny(path: Path, classes: int | None = None) -> ImageStore:
+def food(path: Path, folder: Path, short_side: int | None = None) -> PackedStore:
+    parameters = food101.Food101Parameters(archive=ArchiveParameters(mirrors=(str(path),)))
+    return prepared(food101.catalogue(parameters, folder / "data/archives", no_progress), folder, short_side=short_side)
+
+
+def tiny(path: Path, folder: Path, classes: int | None = None) -> PackedStore:
     parameters = tiny_imagenet.TinyImageNetParameters(archive=ArchiveParameters(mirrors=(str(path),)), classes=classes)
-    return tiny_imagenet.prepare(parameters, path.parent / "archives", no_progress)
+    return prepared(tiny_imagenet.catalogue(parameters, folder / "data/archives", no_progress), folder)
 
 
 def test_food101_layout(tmp_path: Path) -> None:
-    store = food(food101_archive(tmp_path))
+    store = food(food101_archive(tmp_path), tmp_path)
     assert store.labels.bincount().tolist() == [7, 7, 7, 7]
     assert int(store.is_test.sum()) == 8
     assert store.class_names == ("dish_0", "dish_1", "dish_2", "dish_3")
@@ -41,8 +47,8 @@ def test_food101_layout(tmp_path: Path) -> None:
 
 def test_short_side_reduces_and_never_enlarges(tmp_path: Path) -> None:
     path = food101_archive(tmp_path)
-    assert food(path, 20).sizes.amin(1).tolist() == [20] * 28
-    assert torch.equal(food(path, 100).sizes, food(path).sizes)
+    assert food(path, tmp_path, 20).sizes.amin(1).tolist() == [20] * 28
+    assert torch.equal(food(path, tmp_path, 100).sizes, food(path, tmp_path).sizes)
 
 
 def test_every_bad_picture_is_listed_at_once(tmp_path: Path) -> None:
@@ -54,10 +60,10 @@ def test_every_bad_picture_is_listed_at_once(tmp_path: Path) -> None:
     files["food-101/images/dish_3/100.jpg"] = picture(1, mode="L")
     files["food-101/images/dish_3/101.jpg"] = picture(1, mode="CMYK")
     files["food-101/images/dish_3/102.jpg"] = picture(1, form="PNG")
-    with pytest.raises(InputError, match="3 images cannot be decoded") as error:
-        food(write_tar(tmp_path / "bad.tar.gz", files))
+    with pytest.raises(InputError, match="3 pictures cannot be decoded") as error:
+        food(write_tar(tmp_path / "bad.tar.gz", files), tmp_path)
     for name in ("dish_0/100", "dish_1/100", "dish_2/900"):
-        assert f"images/{name}.jpg" in str(error.value)
+        assert f"  {name}: " in str(error.value)
     assert "dish_3" not in str(error.value)
 
 
@@ -65,16 +71,16 @@ def test_every_missing_picture_is_listed(tmp_path: Path) -> None:
     files = food101_files()
     del files["food-101/images/dish_0/100.jpg"], files["food-101/images/dish_1/901.jpg"]
     with pytest.raises(InputError, match=r"(?s)2 images named in meta/ are not there.*dish_0/100.*dish_1/901"):
-        food(write_tar(tmp_path / "missing.tar.gz", files))
+        food(write_tar(tmp_path / "missing.tar.gz", files), tmp_path)
 
 
 def test_another_layout_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"meta/train.txt is missing, so this is not the layout of Food-101"):
-        food(write_tar(tmp_path / "other.tar.gz", {"x/readme": b"hello"}))
+        food(write_tar(tmp_path / "other.tar.gz", {"x/readme": b"hello"}), tmp_path)
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("x/readme", "hello")
     with pytest.raises(InputError, match="not the layout of Tiny ImageNet"):
-        tiny(tmp_path / "other.zip")
+        tiny(tmp_path / "other.zip", tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "1"])
@@ -86,23 +92,23 @@ def test_any_colour_model_becomes_rgb(mode: str) -> None:
 
 
 def test_tiny_imagenet_layout_and_boxes(tmp_path: Path) -> None:
-    store = tiny(tiny_imagenet_archive(tmp_path))
+    store = tiny(tiny_imagenet_archive(tmp_path), tmp_path)
     assert store.uniform_size == (64, 64)
     assert store.labels.bincount().tolist() == [7, 7, 7, 7]
     assert int(store.is_test.sum()) == 8
     assert store.class_names[0] == "n90000000 thing 0"  # sorted ids, though the list is not
     first = store.names.index("train/n90000007/images/n90000007_2.JPEG")
     assert store.boxes[first].tolist() == [1, 2, 42, 53]  # exclusive ends
-    part = tiny(tmp_path / "tiny.zip", classes=2)
+    part = tiny(tmp_path / "tiny.zip", tmp_path, classes=2)
     assert part.class_names == store.class_names[:2]
     assert len(part) == 14
     with pytest.raises(InputError, match="classes is 9; the archive has 1 to 4"):
-        tiny(tmp_path / "tiny.zip", classes=9)
+        tiny(tmp_path / "tiny.zip", tmp_path, classes=9)
 
 
 @pytest.mark.shared_data
-def test_the_food101_look_alike(shared_data: Path) -> None:
-    store = food(shared_data / "food101-mini.tar.gz", 64)
+def test_the_food101_look_alike(shared_data: Path, tmp_path: Path) -> None:
+    store = food(shared_data / "food101-mini.tar.gz", tmp_path, 64)
     assert len(store) == 240
     assert store.labels.bincount().tolist() == [20] * 12
     assert int(store.is_test.sum()) == 60
@@ -117,7 +123,12 @@ def test_the_food101_look_alike(shared_data: Path) -> None:
         ("traversal", ["refused, 3 members point outside", "../../evil.txt", "outside.jpg"]),
         (
             "corrupt",
-            ["3 images cannot be decoded", "amber_dumplings/1397636", "baked_quince/2091871", "braised_fennel/3190959"],
+            [
+                "3 pictures cannot be decoded",
+                "amber_dumplings/1397636",
+                "baked_quince/2091871",
+                "braised_fennel/3190959",
+            ],
         ),
     ],
 )
@@ -126,19 +137,19 @@ def test_its_defect_copies_are_refused_in_words(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     archive = shared_data / f"food101-mini-{defect}.tar.gz"
-    parameters = food101.Food101Parameters(archive=ArchiveParameters(mirrors=(str(archive),)), short_side=64)
     with pytest.raises(InputError) as error:
-        food101.prepare(parameters, tmp_path / "data/archives", no_progress)
+        food(archive, tmp_path, 64)
     for word in words:
         assert word in str(error.value)
-    assert list(tmp_path.rglob("*")) == []  # nothing is written, inside the data folder or outside
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "unpacked"]
+    assert left == []  # nothing is made, inside the data folder or outside
     for outside in (tmp_path.parent / "evil.txt", Path("/tmp/food101-mini-absolute-evil.txt")):
         assert not outside.exists()
 
 
 @pytest.mark.shared_data
-def test_the_real_tiny_imagenet(shared_data: Path) -> None:
-    store = tiny(shared_data / "tiny-imagenet-100.zip", classes=3)
+def test_the_real_tiny_imagenet(shared_data: Path, tmp_path: Path) -> None:
+    store = tiny(shared_data / "tiny-imagenet-100.zip", tmp_path, classes=3)
     assert store.labels.bincount().tolist() == [250] * 3
     assert int(store.is_test.sum()) == 150
     assert store.uniform_size == (64, 64)

@@ -15,6 +15,7 @@ from cimbench.benchmarks.run import Bench, build, remember, run_cell, task
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.fetch import no_progress
 from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.packed_store import open_store, save_store
 from cimbench.datasets.split import make_split, save_split
 from cimbench.methods.budget import UNITS
 from cimbench.methods.optimisation import EpochReport
@@ -50,7 +51,7 @@ def epochs_for(compressor: str) -> dict[str, int]:
 
 def place(suite: Suite, store: ImageStore) -> None:
     """Put data and split where the cells look for them."""
-    store.save(suite.store)
+    save_store(store, suite.store)
     save_split(make_split(store, suite.protocol, SEED), store, suite.split_path(SEED))
 
 
@@ -137,7 +138,7 @@ def test_two_runs_are_equal_and_another_seed_is_not(method: str, compressor: str
 
 def build_with_split(suite: Suite, method: str, compressor: str, seed: int) -> Bench:
     """The cell's parts, with a split for any seed."""
-    store = ImageStore.load(suite.store)
+    store = open_store(suite.store)
     save_split(make_split(store, suite.protocol, seed), store, suite.split_path(seed))
     return build(find_cell(suite, method, compressor, seed))
 

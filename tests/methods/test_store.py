@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cimbench.datasets.arrays import save_arrays
 from cimbench.datasets.errors import InputError
 from cimbench.methods.compression.codecs import Codec
 from cimbench.methods.compression.exemplar import FIELDS, Format
@@ -95,7 +96,7 @@ def test_exemplars_of_several_sizes_are_not_decoded_as_one_batch() -> None:
 
 
 def test_another_file_is_no_store(tmp_path: Path) -> None:
-    store().images().save(tmp_path / "images.npz")
+    save_arrays(tmp_path / "images.npz", {"pixels": store().images().pixels.numpy()}, {})
     with pytest.raises(InputError, match=r"images.npz: holds no exemplars; name a file that ExemplarStore.save wrote"):
         ExemplarStore.load(tmp_path / "images.npz")
 

@@ -1,0 +1,14 @@
+"""ImageNet-100 of PODNet, DER and Continuum: the first hundred sorted synset ids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cimbench.datasets.catalogue import Catalogue
+from cimbench.datasets.fetch import Advance
+from cimbench.datasets.imagenet import ImageNetParameters, read_imagenet
+
+
+def catalogue(parameters: ImageNetParameters, folder: Path, progress: Advance) -> Catalogue:
+    """Its training and validation pictures; the latter are the test set."""
+    return read_imagenet(parameters, folder, progress, "imagenet100-first")
