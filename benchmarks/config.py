@@ -16,6 +16,7 @@ from cimbench.benchmarks.parameters import build
 from cimbench.benchmarks.sections import DatasetParameters, MatrixParameters, MemoryParameters, RecipeParameters
 from cimbench.datasets.augment import AugmentParameters
 from cimbench.datasets.errors import InputError, check_at_least, check_choice, check_file_name, check_seed
+from cimbench.datasets.feed import FeedParameters
 from cimbench.datasets.split import ProtocolParameters
 from cimbench.methods.budget import BudgetParameters
 from cimbench.methods.networks.network import NetworkParameters
@@ -47,6 +48,7 @@ class Suite:
     augment: AugmentParameters
     methods: dict[str, dict[str, Any]]
     compressors: dict[str, dict[str, Any]]
+    feed: FeedParameters = field(default_factory=FeedParameters)
     recipe: str = "shared"
     recipes: dict[str, RecipeParameters] = field(default_factory=dict)
     checkpoint_epochs: int | None = None
@@ -185,6 +187,7 @@ class Cell:
         resolved["method"] = {"name": self.method, **asdict(self.build_method_parameters()[1])}
         resolved["compressor"] = {"name": self.compressor, **asdict(self.build_compressor_parameters()[1])}
         resolved |= {"seed": self.seed, "device": suite.device}
+        resolved |= {"decoder": "device"} if suite.feed.decoder == "device" else {}  # it changes pixels, by rounding
         plain: dict[str, Any] = json.loads(json.dumps(resolved))
         return plain
 

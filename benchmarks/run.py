@@ -22,6 +22,7 @@ from cimbench.benchmarks.provenance import provenance
 from cimbench.benchmarks.record import PhaseRecord, Record
 from cimbench.datasets.arrays import save_arrays
 from cimbench.datasets.errors import InputError
+from cimbench.datasets.feed import feed_of
 from cimbench.datasets.packed_store import open_store
 from cimbench.datasets.randomness import generator
 from cimbench.datasets.split import load_split
@@ -203,15 +204,19 @@ def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener, pr
             losses.append(report.loss)
         listener.epoch(report)
 
+    side = bench.cell.augment.source_side or bench.cell.suite.network.input_side
+    feed = feed_of(images, side, bench.device, bench.cell.suite.feed)
     return Task(
         phase=phase.index,
         old_classes=phase.old_classes,
         total_classes=phase.total_classes,
         pool=Pool(
-            images=images.resized(bench.cell.suite.network.input_side).to(bench.device),
+            images=feed,
             labels=images.labels.to(bench.device),
             exemplars=memory.store if len(memory) else None,
-            artifacts=Artifacts(images, memory.compressor, memory.codec, random) if wears else None,
+            artifacts=Artifacts(images, memory.compressor, memory.codec, random, side, feed.ahead == 0)
+            if wears
+            else None,
         ),
         on_epoch=on_epoch,
         progress=progress or Progress(),

@@ -19,7 +19,8 @@ STANDARD_DEVIATION = (0.229, 0.224, 0.225)
 class AugmentParameters:
     """What training images undergo, in this order.
 
-    resized_crop_scale: area share (low, high) of a random resized crop with aspect 3/4 to 4/3, or None.
+    resized_crop_scale: area share (low, high) of a random resized crop with aspect 3/4 to 4/3, or None. source_side:
+    pixels to which images are squashed before it, at least the network's input_side, or None for just that.
     crop_padding: pixels of a random shift, edges repeated. flip: mirror half of the images. brightness: factor drawn
     from 1 +- this. auto_augment: policy "imagenet" or "cifar10" (Cubuk et al., CVPR 2019), or None. cutout: side in
     pixels of a square at a random place, set to the mean colour (DeVries and Taylor, 2017); 0 for none.
@@ -31,6 +32,7 @@ class AugmentParameters:
     brightness: float = 0.0
     auto_augment: str | None = None
     cutout: int = 0
+    source_side: int | None = None
 
     def __post_init__(self) -> None:
         check_at_least("augment.crop_padding", self.crop_padding, 0)
@@ -39,6 +41,11 @@ class AugmentParameters:
             check_choice("augment.auto_augment", self.auto_augment, POLICIES)
         if not 0 <= self.brightness <= 1:
             raise InputError(f"augment.brightness is {self.brightness}; give 0 to 1")
+        if self.source_side is not None and self.resized_crop_scale is None:
+            raise InputError(
+                f"augment.source_side is {self.source_side}, but augment.resized_crop_scale is null, so nothing is "
+                "taken from the larger images; set it, or source_side to null"
+            )
         scale = self.resized_crop_scale
         if scale is not None and not 0 < scale[0] <= scale[1] <= 1:
             raise InputError(f"augment.resized_crop_scale is {scale}; give 0 < low <= high <= 1, or null")
@@ -72,9 +79,14 @@ def random_shift(images: Tensor, padding: int, random: torch.Generator) -> Tenso
     return table[each, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def random_resized_crop(images: Tensor, scale: tuple[float, float], random: torch.Generator) -> Tensor:
-    """A random box of `scale` of the area, aspect 3/4 to 4/3, sampled bilinearly back to full size; float output."""
-    count, _, height, width = images.shape
+def random_resized_crop(
+    images: Tensor, scale: tuple[float, float], random: torch.Generator, side: int | None = None
+) -> Tensor:
+    """A random box of `scale` of the area, aspect 3/4 to 4/3, sampled bilinearly to (B, 3, side, side) float.
+
+    By default they are as large as they were.
+    """
+    count, size = len(images), (side, side) if side is not None else images.shape[-2:]
     area = _uniform(count, scale[0], scale[1], random)
     log_aspect = _uniform(count, -0.2876821, 0.2876821, random)  # ln(4/3)
     across = (area * log_aspect.exp()).sqrt().clamp(max=1)
@@ -84,7 +96,7 @@ def random_resized_crop(images: Tensor, scale: tuple[float, float], random: torc
     affine = torch.zeros(count, 2, 3, device=random.device)
     affine[:, 0, 0], affine[:, 0, 2] = across, shift_x
     affine[:, 1, 1], affine[:, 1, 2] = down, shift_y
-    grid = functional.affine_grid(affine.to(images.device), [count, 3, height, width], align_corners=False)
+    grid = functional.affine_grid(affine.to(images.device), [count, 3, *size], align_corners=False)
     return functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
 
 
@@ -102,13 +114,16 @@ def cut_out(images: Tensor, side: int, random: torch.Generator) -> Tensor:
     return images.masked_fill(hole[:, None], 0.0)
 
 
-def augment(images: Tensor, parameters: AugmentParameters, random: torch.Generator) -> Tensor:
-    """(B, 3, S, S) uint8 -> augmented, normalised float32 of the same shape."""
+def augment(images: Tensor, parameters: AugmentParameters, random: torch.Generator, side: int | None = None) -> Tensor:
+    """(B, 3, S, S) uint8 -> augmented, normalised float32 (B, 3, side, side); of the same side by default.
+
+    S differs from `side` where it is parameters.source_side, from which random crops are taken.
+    """
     out = images
     if parameters.crop_padding:
         out = random_shift(out, parameters.crop_padding, random)
     if parameters.resized_crop_scale is not None:
-        out = random_resized_crop(out, parameters.resized_crop_scale, random)
+        out = random_resized_crop(out, parameters.resized_crop_scale, random, side)
     if parameters.flip:
         mirror = torch.rand(len(out), generator=random, device=random.device).to(out.device) < 0.5
         out = torch.where(mirror.view(-1, 1, 1, 1), mirrored(out), out)

@@ -73,7 +73,8 @@ class PackedStore(ImageStore):
         if len(self.spans) and int(self.spans.sum(1).max()) > len(self.pixels):
             raise InputError(f"spans reach to byte {int(self.spans.sum(1).max())} of {len(self.pixels)}")
 
-    def _bytes(self, index: int) -> Tensor:
+    def content(self, index: int) -> Tensor:
+        """The bytes of image `index`, (length,) uint8, as they are encoded."""
         start, length = self.spans[index].tolist()
         self.file.note(length)
         return self.pixels[start : start + length]
@@ -82,8 +83,8 @@ class PackedStore(ImageStore):
         """Image `index` as (3, H, W) uint8, decoded now."""
         height, width = self.sizes[index].tolist()
         if self.encoding == "raw":
-            return self._bytes(index).view(3, height, width)
-        decoded: Tensor = decode_jpeg(self._bytes(index), mode=ImageReadMode.RGB)
+            return self.content(index).view(3, height, width)
+        decoded: Tensor = decode_jpeg(self.content(index), mode=ImageReadMode.RGB)
         return decoded
 
     def subset(self, indices: Tensor) -> PackedStore:

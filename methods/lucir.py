@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -75,10 +76,11 @@ class LUCIR(Method):
 
         A class without an image keeps the row that it was given.
         """
-        images, labels = task.pool.images, task.pool.labels
+        images, labels = task.pool.images, task.pool.labels.cpu()
         directions = self._head.rows.detach().clone()
         for row, label in enumerate(range(task.old_classes, task.total_classes)):
-            mine = images[labels == label]
+            mine = torch.nonzero(labels == label).flatten()
             if len(mine):
-                directions[row] = functional.normalize(in_eval(self.network, mine, "features"), dim=1).mean(0)
+                shown = images.squashed_batch(mine, self.network.input_side)
+                directions[row] = functional.normalize(in_eval(self.network, shown, "features"), dim=1).mean(0)
         self._head.imprint(directions)

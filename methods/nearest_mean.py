@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cimbench.datasets.augment import mirrored
 
+def class_means(features: Sequence[Tensor], labels: Tensor, classes: int) -> Tensor:
+    """(classes, D) unit-length means of the exemplars' unit-length features.
 
-def class_means(
-    embed: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, classes: int, mirror: bool
-) -> Tensor:
-    """(classes, D) unit-length means of the exemplars' unit-length features, mirror images included where asked.
-
-    images (N, 3, S, S) uint8, labels (N,). A class without exemplars has a NaN row, which is never nearest.
+    features: (N, D) of the exemplars, and of their mirror images where those count too. labels (N,). A class without
+    exemplars has a NaN row, which is never nearest.
     """
-    features = functional.normalize(embed(images), dim=1)
-    if mirror:
-        features = (features + functional.normalize(embed(mirrored(images)), dim=1)) / 2
-    one_hot = functional.one_hot(labels.to(features.device), classes).to(features.dtype)
-    means = one_hot.T @ features / one_hot.sum(0)[:, None]
-    return functional.normalize(means, dim=1)
+    units = [functional.normalize(one, dim=1) for one in features]
+    mean = units[0] if len(units) == 1 else sum(units[1:], start=units[0]) / len(units)
+    one_hot = functional.one_hot(labels.to(mean.device), classes).to(mean.dtype)
+    return functional.normalize(one_hot.T @ mean / one_hot.sum(0)[:, None], dim=1)
 
 
 def nearest_mean_scores(features: Tensor, means: Tensor) -> Tensor:

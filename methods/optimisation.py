@@ -144,9 +144,10 @@ class Trainer:
             group["lr"] = training.learning_rate * rate_factor(training, epoch, self.epochs)
         if not self.batch_losses:
             self._begin(epoch)
-        batches = self.sampler.batches(epoch)
-        for images, labels in task.pool.batches(batches[len(self.batch_losses) :], self.random):
-            self.batch_losses.append(self._step(augment(images, self.augmentation, self.random), labels))
+        task.pool.dress(generator(self.seed, "artifacts worn", *self.purpose, epoch))
+        batches, side = self.sampler.batches(epoch), self.network.input_side
+        for images, labels in task.pool.batches(batches[len(self.batch_losses) :]):
+            self.batch_losses.append(self._step(augment(images, self.augmentation, self.random, side), labels))
             if len(self.batch_losses) < len(batches):
                 task.progress.after_batch(self.stage, len(self.batch_losses), self.state_dict)
         self._finish_epoch(torch.stack(self.batch_losses))
@@ -160,7 +161,7 @@ class Trainer:
         self.random = self._stream("augment", epoch)
         if not self.stage:  # a second training wears what the first one wore
             with compiled(self.network, False):  # boxes are read in another mode than is learnt
-                self.task.pool.before_epoch(epoch, self.network)
+                self.task.pool.refresh(epoch, self.network)
 
     def _let_compressor_learn(self, compressor: Compressor, epoch: int) -> None:
         """Once more through what was learnt, with batches of random streams of their own."""
@@ -175,8 +176,8 @@ class Trainer:
                 was_left = torch.isin(again, left)
                 left = torch.cat([left, again[~was_left], again[was_left]])  # once more after all the others
             indices, left = left[:count], left[count:]
-            images, labels = self.task.pool.batch(indices, random)
-            return augment(images, self.augmentation, random), labels
+            images, labels = self.task.pool.batch(indices)
+            return augment(images, self.augmentation, random, self.network.input_side), labels
 
         done = EpochDone(
             phase=self.task.phase,

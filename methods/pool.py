@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from cimbench.datasets.feed import Feed, prefetched
 from cimbench.methods.compression.artifacts import Artifacts
 from cimbench.methods.compression.store import ExemplarStore
 from cimbench.methods.networks.network import Network
@@ -17,11 +18,11 @@ from cimbench.methods.networks.network import Network
 class Pool:
     """New images first, exemplars after them, under one numbering.
 
-    images: (N, 3, S, S) uint8, labels: (N,), both on the device. exemplars: replayed ones, as bytes there. artifacts:
+    images: the new ones. labels: (N,) of these, on the device. exemplars: replayed ones, as bytes there. artifacts:
     what new images wear while they are learnt, or None. members: (n,) the items that take part, None for all.
     """
 
-    images: Tensor
+    images: Feed
     labels: Tensor
     exemplars: ExemplarStore | None = None
     artifacts: Artifacts | None = None
@@ -54,10 +55,15 @@ class Pool:
         """Where batches are."""
         return self.images.device
 
-    def before_epoch(self, epoch: int, network: Network) -> None:
+    def refresh(self, epoch: int, network: Network) -> None:
         """Let what new images wear follow the network."""
         if self.artifacts is not None:
             self.artifacts.before_epoch(epoch, network)
+
+    def dress(self, random: torch.Generator) -> None:
+        """Draw which new images wear it from now on."""
+        if self.artifacts is not None:
+            self.artifacts.dress(random)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What new images wear; nothing where they wear nothing."""
@@ -68,30 +74,33 @@ class Pool:
         if self.artifacts is not None:
             self.artifacts.load_state_dict(state)
 
-    def batches(self, order: Iterable[Tensor], random: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """`batch` of one part of the order after another."""
-        return (self.batch(indices, random) for indices in order)
+    def batches(self, order: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """`batch` of one part of the order after another; some early, where new images are read from the disk."""
+        if not self.images.ahead:
+            return map(self.batch, order)
+        return prefetched(self.batch, order, self.images.ahead, self.device)
 
-    def batch(self, indices: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, 3, S, S) uint8 and labels (B,) on the device, for (B,) indices on the CPU; not yet augmented.
 
-        An exemplar is decoded from its bytes here and nowhere kept, whether it is compressed or plain.
+        An exemplar is decoded from its bytes here and nowhere kept, whether it is compressed or plain. Nothing is drawn
+        here, so that batches can be made early.
         """
         if self.members is not None:
             indices = self.members[indices]
         is_new = indices < len(self.images)
-        new = indices[is_new].to(self.device)
-        fresh = self.images[new]
+        new = indices[is_new]
+        fresh = self.images.batch(new)
         if self.artifacts is not None:
-            fresh = self.artifacts.dressed(fresh, new, random)
+            fresh = self.artifacts.dressed(fresh, new)
         if self.exemplars is None or bool(is_new.all()):
-            return fresh, self.labels[new]
-        old = indices[~is_new] - len(self.images)
-        images = torch.empty(len(indices), *self.images.shape[1:], dtype=torch.uint8, device=self.device)
+            return fresh, self.labels[new.to(self.device)]
+        side, old = self.images.side, indices[~is_new] - len(self.images)
+        images = torch.empty(len(indices), 3, side, side, dtype=torch.uint8, device=self.device)
         images = images.to(memory_format=torch.channels_last)  # as the new images are: one order for all batches
         labels = torch.empty(len(indices), dtype=torch.int64, device=self.device)
         where_new, where_old = is_new.nonzero().flatten().to(self.device), (~is_new).nonzero().flatten().to(self.device)
-        images[where_new], labels[where_new] = fresh, self.labels[new]
-        images[where_old] = self.exemplars.batch(old, images.shape[-1])
+        images[where_new], labels[where_new] = fresh, self.labels[new.to(self.device)]
+        images[where_old] = self.exemplars.batch(old, side)
         labels[where_old] = self.exemplars.labels[old].to(self.device)
         return images, labels

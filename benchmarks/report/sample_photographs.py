@@ -8,6 +8,7 @@ import torch
 from torchvision.transforms.v2 import functional as transforms
 
 from cimbench.datasets.augment import AugmentParameters
+from cimbench.datasets.feed import Resident
 from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.randomness import generator
 from cimbench.methods.compression.compressor import Compressor
@@ -73,7 +74,7 @@ def trained_network(
     def on_epoch(report: EpochReport) -> None:
         progress(report.epoch + 1, epochs)
 
-    pool = Pool(images=crops.resized(SIDE), labels=crops.labels)
+    pool = Pool(images=Resident(crops.resized(SIDE)), labels=crops.labels)
     classes = len(photos)
     task = Task(phase=0, old_classes=0, total_classes=classes, pool=pool, on_epoch=on_epoch, compressor=compressor)
     method.learn(task)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from cimbench.datasets.image_store import ImageStore
+from cimbench.methods.compression.boxes import Boxes
 from cimbench.methods.compression.codecs import Codec
-from cimbench.methods.compression.compress import compressed
+from cimbench.methods.compression.compress import with_boxes
 from cimbench.methods.compression.compressor import Compressor
 from cimbench.methods.networks.network import Network
 
@@ -21,14 +22,20 @@ class Artifacts:
     """Compressed versions of a phase's new images, made anew as the network learns.
 
     images: the new images, in the order in which the phase's pool has them. random: places boxes that are random.
+    side: of the pool's images. resident: keep the compressed versions as pixels, or only their boxes and make the
+    versions for the batch that wears them; it changes no pixel.
     """
 
     images: ImageStore
     compressor: Compressor
     codec: Codec
     random: torch.Generator
+    side: int
+    resident: bool = True
     refreshes: int = 0
     worn: Tensor = field(default_factory=lambda: torch.empty(0))
+    boxes: Tensor = field(default_factory=lambda: torch.empty(0, 4, dtype=torch.int64))
+    chosen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
 
     @property
     def probability(self) -> float:
@@ -41,27 +48,45 @@ class Artifacts:
         assert self.compressor.artifacts is not None
         if epoch == 0 or epoch % self.compressor.artifacts.refresh_epochs:
             return
-        parts = []
+        boxes, worn = [], []
         for indices in torch.split(torch.arange(len(self.images)), _CHUNK):  # never all of them at full resolution
             part = self.images.subset(indices)
-            exemplars = compressed(part, self.compressor.worn, network, self.codec, self.random).exemplars
-            parts.append(exemplars.batch(torch.arange(len(exemplars)), network.input_side))
-        self.worn = torch.cat(parts)
+            boxes.append(self.compressor.worn.boxes(part, network, self.random).xyxy)
+            if self.resident:
+                worn.append(self._compressed(part, boxes[-1], network.device))
+        self.boxes, self.worn = torch.cat(boxes), torch.cat(worn) if worn else self.worn
         self.refreshes += 1
 
-    def dressed(self, images: Tensor, indices: Tensor, random: torch.Generator) -> Tensor:
-        """New images (B, 3, S, S) uint8, `indices` among the phase's, each compressed with the present probability."""
-        if self.refreshes == 0:
+    def _compressed(self, images: ImageStore, boxes: Tensor, device: torch.device) -> Tensor:
+        """(n, 3, side, side) uint8 on the device: images as they look when replayed."""
+        made = with_boxes(images, Boxes.everywhere_guided(boxes), self.compressor.worn, device, self.codec).exemplars
+        return made.batch(torch.arange(len(made)), self.side)
+
+    def dress(self, random: torch.Generator) -> None:
+        """Draw which images wear their compressed version from now on, each with the present probability."""
+        self.chosen = torch.rand(len(self.images), generator=random) < self.probability
+
+    def dressed(self, images: Tensor, indices: Tensor) -> Tensor:
+        """New images (B, 3, S, S) uint8, `indices` (B,) among the phase's, those that were drawn compressed."""
+        if self.refreshes == 0 or not len(self.chosen):
             return images
-        chosen = torch.rand(len(indices), generator=random, device=random.device) < self.probability
-        worn = self.worn[indices.to(self.worn.device)].to(images.device)
-        return torch.where(chosen.to(images.device).view(-1, 1, 1, 1), worn, images)
+        where = torch.nonzero(self.chosen[indices]).flatten()
+        if not len(where):
+            return images
+        which = indices[where]
+        if self.resident:
+            worn = self.worn[which.to(self.worn.device)]
+        else:
+            worn = self._compressed(self.images.subset(which), self.boxes[which.to(self.boxes.device)], images.device)
+        return images.index_copy(0, where.to(images.device), worn.to(images.device))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Refreshes so far, the versions made at the last one, the random stream."""
-        return {"refreshes": torch.tensor(self.refreshes), "worn": self.worn, "random": self.random.get_state()}
+        """Refreshes so far, the boxes and versions made at the last one, the random stream."""
+        kept = {"worn": self.worn, "boxes": self.boxes}
+        return {"refreshes": torch.tensor(self.refreshes), "random": self.random.get_state(), **kept}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Wear what was worn."""
         self.refreshes, self.worn = int(state["refreshes"]), state["worn"].to(self.worn.device)
+        self.boxes = state["boxes"].to(self.boxes.device)
         self.random.set_state(state["random"].cpu())

@@ -190,13 +190,14 @@ def test_artifacts_are_worn_more_often_with_every_refresh() -> None:
 
     images = ImageStore.from_images(list(textured_images(400, 16, 16, 0)), [0] * 400)
     compressor = made("full", artifacts=ArtifactParameters(step=0.25, refresh_epochs=2))
-    artifacts = Artifacts(images, compressor, RAW, torch.Generator())
+    artifacts = Artifacts(images, compressor, RAW, torch.Generator(), 16)
     shown = compressed(images, compressor, BrightSpots(), RAW, torch.Generator()).exemplars.images().resized(16)
     plain, order = images.resized(16), torch.randperm(400, generator=torch.Generator().manual_seed(0))
     shares = []
     for epoch in range(6):
         artifacts.before_epoch(epoch, BrightSpots())
-        dressed = artifacts.dressed(plain[order], order, torch.Generator().manual_seed(epoch))
+        artifacts.dress(torch.Generator().manual_seed(epoch))
+        dressed = artifacts.dressed(plain[order], order)
         worn = (dressed == shown[order]).flatten(1).all(1)
         assert torch.equal(dressed[~worn], plain[order][~worn])
         shares.append(float(worn.float().mean()))
@@ -212,7 +213,7 @@ def test_artifacts_alone_are_worn_and_not_stored() -> None:
     stored = compressed(images, alone, network, RAW, torch.Generator()).exemplars
     assert torch.equal(stored.images().pixels, images.pixels)
     expected = compressed(images, made("class_activation", **given), network, RAW, torch.Generator()).exemplars
-    worn = Artifacts(images, alone, RAW, torch.Generator())
+    worn = Artifacts(images, alone, RAW, torch.Generator(), 16)
     worn.before_epoch(alone.artifacts.refresh_epochs, network)
     assert torch.equal(worn.worn, expected.batch(torch.arange(2), 16))
     assert not torch.equal(worn.worn, stored.batch(torch.arange(2), 16))

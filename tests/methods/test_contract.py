@@ -163,7 +163,7 @@ def test_replayed_images_are_what_the_memory_holds() -> None:
     new = len(second.train)
     assert len(given.pool) == new + len(held)
     order = torch.randperm(len(given.pool), generator=torch.Generator().manual_seed(0))
-    images, labels = given.pool.batch(order, torch.Generator())
+    images, labels = given.pool.batch(order)
     assert torch.equal(images[order >= new], held.resized(16)[order[order >= new] - new])
     assert torch.equal(labels[order >= new], held.labels[order[order >= new] - new])
     assert torch.equal(images[order < new], second.train.resized(16)[order[order < new]])
@@ -184,16 +184,17 @@ def test_new_images_wear_their_compressed_version_while_they_are_learnt() -> Non
     given = task(bench, phase, [], Silent())
     order, random = torch.arange(len(phase.train)), torch.Generator()
     plain = phase.train.resized(16)
-    assert torch.equal(given.pool.batch(order, random)[0], plain)
+    assert torch.equal(given.pool.batch(order)[0], plain)
     bench.method.learn(given)
     exemplars = bench.memory.candidates(phase.train, bench.method.network, random)
     worn = exemplars.images().resized(16)
     assert not torch.equal(worn, plain)
-    assert torch.equal(given.pool.batch(order, random)[0], worn)
+    given.pool.dress(random)
+    assert torch.equal(given.pool.batch(order)[0], worn)
     replayed = bench.memory
     remember(bench, phase)
     later = task(bench, bench.stream.phase(1), [], Silent())
-    mixed = later.pool.batch(torch.arange(len(later.pool)), random)[0]
+    mixed = later.pool.batch(torch.arange(len(later.pool)))[0]
     new = len(bench.stream.phase(1).train)
     assert torch.equal(mixed[new:], replayed.store.images().resized(16))  # exemplars wear nothing over what they are
 

@@ -71,10 +71,15 @@ def test_der_tunes_the_classifier_alone_and_on_balanced_data() -> None:
     pool = first(tuned, 1).pool
     balanced = pool.balanced(torch.Generator().manual_seed(0))
     assert pool.all_labels.bincount().tolist() == [6, 6, 12, 12]
-    images, labels = balanced.batch(torch.arange(len(balanced)), torch.Generator())
+    images, labels = balanced.batch(torch.arange(len(balanced)))
     assert labels.bincount().tolist() == [6, 6, 6, 6]
-    everything = pool.batch(torch.arange(len(pool)), torch.Generator())[0]
+    everything = pool.batch(torch.arange(len(pool)))[0]
     assert torch.equal(images, everything[balanced.members])
+
+
+def pixels_of(given: Task) -> torch.Tensor:
+    """All new images."""
+    return given.pool.images.batch(torch.arange(len(given.pool.images)))
 
 
 def test_lucir_fixes_old_rows_and_imprints_new_ones() -> None:
@@ -83,7 +88,7 @@ def test_lucir_fixes_old_rows_and_imprints_new_ones() -> None:
     assert isinstance(head, CosineHead)
     old_rows = head.weight.detach().clone()
     given = first(bench, 1)
-    features = torch.nn.functional.normalize(bench.method.embed(given.pool.images), dim=1)
+    features = torch.nn.functional.normalize(bench.method.embed(pixels_of(given)), dim=1)
     bench.method.setup.training.__dict__["learning_rate"] = 0.0  # so that what training starts from can be read
     bench.method.learn(given)
     head = bench.method.network.head
@@ -93,8 +98,8 @@ def test_lucir_fixes_old_rows_and_imprints_new_ones() -> None:
         mean = features[given.pool.labels == label].mean(0)
         expected = mean / mean.norm() * old_rows.norm(dim=1).mean()
         torch.testing.assert_close(row.detach(), expected, rtol=1e-4, atol=1e-5)
-    assert bench.method.scores(given.pool.images).keys() == {"cosine"}
-    features = bench.method.embed(given.pool.images)
+    assert bench.method.scores(pixels_of(given)).keys() == {"cosine"}
+    features = bench.method.embed(pixels_of(given))
     assert float(features.min()) < 0  # no ReLU at the end of the last block
 
 

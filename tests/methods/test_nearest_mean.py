@@ -1,6 +1,7 @@
 import numpy as np
 import torch
 
+from cimbench.datasets.augment import mirrored
 from cimbench.methods.nearest_mean import class_means, nearest_mean_scores
 from tests.conftest import textured_images
 
@@ -9,9 +10,13 @@ def flat(images: torch.Tensor) -> torch.Tensor:
     return images.flatten(1).float()
 
 
+def means_of(images: torch.Tensor, labels: torch.Tensor, classes: int, mirror: bool) -> torch.Tensor:
+    return class_means([flat(images), *([flat(mirrored(images))] if mirror else [])], labels, classes)
+
+
 def test_means_with_mirror_images_against_numpy() -> None:
     images, labels = textured_images(5, 3, 4, 0), torch.tensor([0, 1, 0, 1, 1])
-    means = class_means(flat, images, labels, 2, mirror=True).numpy()
+    means = means_of(images, labels, 2, mirror=True).numpy()
 
     def unit(rows: np.ndarray) -> np.ndarray:
         return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
@@ -22,7 +27,7 @@ def test_means_with_mirror_images_against_numpy() -> None:
         chosen = labels.numpy() == label
         expected = unit((features[chosen].mean(0) + mirror[chosen].mean(0)) / 2)
         np.testing.assert_allclose(means[label], expected, rtol=1e-5)
-    assert not np.allclose(means, class_means(flat, images, labels, 2, mirror=False).numpy())
+    assert not np.allclose(means, means_of(images, labels, 2, mirror=False).numpy())
 
 
 def test_nearest_mean_by_hand() -> None:
@@ -35,7 +40,7 @@ def test_nearest_mean_by_hand() -> None:
 
 def test_a_class_without_exemplars_is_never_nearest() -> None:
     images = textured_images(2, 3, 4, 0)
-    means = class_means(flat, images, torch.tensor([0, 2]), 3, mirror=False)
+    means = means_of(images, torch.tensor([0, 2]), 3, mirror=False)
     scores = nearest_mean_scores(flat(images), means)
     assert bool(torch.isneginf(scores[:, 1]).all())
     assert scores.argmax(1).tolist() == [0, 2]

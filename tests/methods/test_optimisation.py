@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cimbench.datasets.augment import AugmentParameters, normalise
 from cimbench.datasets.errors import InputError
+from cimbench.datasets.feed import Resident
 from cimbench.methods.compression.compressor import Compressor, EpochDone
 from cimbench.methods.networks.network import Network, NetworkParameters
 from cimbench.methods.optimisation import EpochReport, NonFiniteLossError, Task, train
@@ -26,7 +27,7 @@ PLAIN = AugmentParameters(flip=False)
 def task(images: Tensor, reports: list[EpochReport] | None = None, phase: int = 0) -> Task:
     keep = reports if reports is not None else []
     labels = torch.zeros(len(images), dtype=torch.int64)
-    pool = Pool(images=images, labels=labels)
+    pool = Pool(images=Resident(images), labels=labels)
     return Task(phase=phase, old_classes=0, total_classes=1, pool=pool, on_epoch=keep.append)
 
 
@@ -44,6 +45,8 @@ def training(**changes: Any) -> TrainingParameters:
 
 class Slope(nn.Module):
     """One weight whose loss has the gradient `slope` everywhere."""
+
+    input_side = 8
 
     def __init__(self, slope: float) -> None:
         super().__init__()
@@ -177,7 +180,7 @@ def learnt(**changes: Any) -> tuple[dict[str, Tensor], list[Tensor], Network]:
     network.head.grow(2, torch.Generator().manual_seed(0))
     images = coloured_store(classes=2).resized(16)[:24]
     labels = torch.arange(24) // 12
-    pool = Pool(images=images, labels=labels)
+    pool = Pool(images=Resident(images), labels=labels)
     given = Task(phase=0, old_classes=0, total_classes=2, pool=pool, on_epoch=lambda _report: None)
     seen: list[Tensor] = []
 
