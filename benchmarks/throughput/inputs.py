@@ -64,8 +64,13 @@ def peaked_maps(count: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
 
 def photographs() -> ImageStore:
     """64 ImageNet photos of their own sizes; skipped with the reason where the archive is absent."""
+    return read_photographs(archive_of_photographs())
+
+
+def archive_of_photographs() -> Path:
+    """Of the 64 ImageNet photos, which are copied with a project that leaves its shared folder behind."""
     root = Path(__file__).resolve().parents[2]
     archive = Path(os.environ.get("CIMBENCH_SHARED", str(root / "../shared"))) / ARCHIVE
     if not archive.is_file():
         pytest.skip(f"{archive} is absent; set CIMBENCH_SHARED to the folder that holds data/")
-    return read_photographs(archive)
+    return archive
