@@ -110,6 +110,7 @@ def _records(suite: Suite) -> tuple[list[Any], dict[str, str]]:
 
 def report(suite: Suite, _arguments: argparse.Namespace) -> str:
     """Write the suite's tables and pictures from its records."""
+    from cimbench.benchmarks.report.boxes import write_boxes_table
     from cimbench.benchmarks.report.plots import curve_figure, gallery_figure, save_figure
     from cimbench.benchmarks.report.sizes import write_sizes
     from cimbench.benchmarks.report.tables import write_tables
@@ -117,6 +118,7 @@ def report(suite: Suite, _arguments: argparse.Namespace) -> str:
     records, absent = _records(suite)
     paths = write_tables(suite.results / "tables", records, absent)
     cells = [suite.results / "cells" / record.cell for record in records]
+    paths += write_boxes_table(suite.results / "tables", records)
     paths += write_sizes(suite.results / "tables", records, cells, suite.store)
     curve = suite.results / "plots" / "accuracy-over-phases.png"
     save_figure(curve_figure(records), curve)

@@ -46,7 +46,8 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(mean=float(np.mean(values)), deviation=float(np.std(values, ddof=1)) if len(values) > 1 else None)
 
 
-def _groups(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+def groups_of_cells(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    """(method, compressor) -> its records, one a seed."""
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         key = (record.config["method"]["name"], record.config["compressor"]["name"])
@@ -57,7 +58,7 @@ def _groups(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
 def numbers_table(records: Sequence[Record]) -> pd.DataFrame:
     """Plain numbers, one row per method, compressor and head: means and deviations in percent, n seeds."""
     rows = []
-    for (method, compressor), members in _groups(records).items():
+    for (method, compressor), members in groups_of_cells(records).items():
         for head in members[0].heads:
             metrics = [headline(record.counts(head)) for record in members]
             row: dict[str, object] = {"method": method, "compressor": compressor, "head": head, "seeds": len(members)}
@@ -91,7 +92,7 @@ def _peak_memory(record: Record) -> float:
 def reading_table(records: Sequence[Record]) -> pd.DataFrame:
     """The same for people: accuracies as mean ± deviation, sizes in kB."""
     rows: list[dict[str, str]] = []
-    for (method, compressor), members in _groups(records).items():
+    for (method, compressor), members in groups_of_cells(records).items():
         last = [record.phases[-1].memory for record in members]
         classes = len(members[0].class_names)
         without_memory = not any(sum(account["exemplars"]) for account in last)
