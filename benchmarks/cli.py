@@ -178,6 +178,13 @@ def export(suite: Suite, arguments: argparse.Namespace) -> str:
     return f"{arguments.file}: the parameters. There: cimbench --params {arguments.file} run ..."
 
 
+def units(_suite: Suite, arguments: argparse.Namespace) -> str:
+    """Put suites that differ in the budget's unit side by side."""
+    from cimbench.benchmarks.report.units import write_units
+
+    return f"{write_units(Path('results'), arguments.suites)}: the units side by side"
+
+
 def pictures(_suite: Suite, arguments: argparse.Namespace) -> str:
     """Draw what each compressor keeps of two photographs, and bytes against eta on many."""
     from cimbench.benchmarks.report.compression import draw_bytes_against_eta, draw_compressors
@@ -197,7 +204,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="cimbench", description=__doc__)
     top.add_argument("--params", type=Path, default=PARAMETERS_FILE, help="parameter file (default: params.yaml)")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="verb")
-    for verb in (fetch, prepare, verify, split, run, report, show, track, cells, export, pictures):
+    for verb in (fetch, prepare, verify, split, run, report, show, track, cells, units, export, pictures):
         sub = verbs.add_parser(verb.__name__, help=verb.__doc__, description=verb.__doc__)
         sub.set_defaults(action=verb)
         if verb is run:
@@ -208,6 +215,8 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--seed", type=int, required=verb is run, help="seed of class order and training")
         if verb is pictures:
             sub.add_argument("--photographs", default=PHOTOGRAPHS, help=f"tar of photographs (default: {PHOTOGRAPHS})")
+        if verb is units:
+            sub.add_argument("suites", nargs="+", help="names of suites with results, for instance tiny-masks")
         if verb is export:
             sub.add_argument("file", help="the JSON file to write")
     return top
