@@ -18,8 +18,8 @@ from cimbench.datasets.errors import InputError
 
 WORDS = {"paper_units": "paper units", "raw_bytes": "raw bytes", "coded_bytes": "coded bytes"}
 NOTE = (
-    "Exemplars after the last phase; last accuracy in percent, mean ± sample standard deviation over seeds. In brackets "
-    "the mean difference to `none`, paired by seed, with Student's 95 % interval where there are two seeds or more."
+    "Exemplars after the last phase; last accuracy in percent, mean ± deviation over seeds. In brackets: "
+    "the mean difference to none, paired by seed, with Student's 95 % interval where there are two seeds or more."
 )
 
 
