@@ -15,7 +15,7 @@ from typing import Any
 from cimbench.benchmarks.config import PARAMETERS_FILE, Cell, Suite, find_cell, load_suite
 from cimbench.benchmarks.progress import CellProgress, Listeners, bar
 from cimbench.datasets.arrays import write_json
-from cimbench.datasets.errors import InputError
+from cimbench.datasets.errors import InputError, printable
 from cimbench.datasets.packed_store import open_store, verify_store
 from cimbench.datasets.preparation import PrepareParameters
 from cimbench.datasets.split import make_split, save_split
@@ -48,7 +48,8 @@ def prepare(suite: Suite, _arguments: argparse.Namespace) -> str:
         how = suite.dataset.prepare or PrepareParameters()
         store = pack(catalogue, how, suite.store, Path("data/partial"), progress)
     shutil.rmtree(ARCHIVES / UNPACKED, ignore_errors=True)
-    left = f", {len(store.damaged)} damaged ones left out ({'; '.join(store.damaged[:3])})" if store.damaged else ""
+    shown = "; ".join(map(printable, store.damaged[:3]))
+    left = f", {len(store.damaged)} damaged ones left out ({shown})" if store.damaged else ""
     return (
         f"{suite.store}: {len(store)} images ({int(store.is_test.sum())} for testing) of {len(store.class_names)} "
         f"classes, {len(store.pixels) / 1e6:.1f} MB{left}. Next: cimbench split"

@@ -26,6 +26,12 @@ class DatasetParameters:
 
     def __post_init__(self) -> None:
         check_file_name("dataset.name", self.name)
+        called = self.name.replace("-", "_")
+        if called in registry.SOURCES and called != self.source:
+            raise InputError(
+                f"dataset.name is '{self.name}', which is another source than dataset.source, '{self.source}'; tables "
+                "would confuse the two: give another name"
+            )
 
     def build_source(self) -> tuple[Any, Any]:
         """The source's `catalogue` function and its checked parameters."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -21,8 +22,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from cimbench.datasets.arrays import write_atomically
-from cimbench.datasets.errors import InputError
-from cimbench.datasets.fetch import Advance, check_disk_space, no_progress
+from cimbench.datasets.errors import InputError, printable
+from cimbench.datasets.fetch import Advance, ArchiveParameters, check_disk_space, no_progress
 from cimbench.datasets.files import Files, FolderFiles, check_size, with_parents
 
 EXPANSION_LIMIT = 20  # times the archive's own size; pictures do not shrink, lists do by about 10
@@ -42,20 +43,19 @@ class TarFiles(Files):
 
     def __init__(self, file: IO[bytes], span: _Span, origin: Path) -> None:
         self.origin, self._file, self._span = origin, file, span
-        with _reading(origin):
+        with reading(origin):
             window = _Window(file.fileno(), span)
-            with tarfile.open(fileobj=window, mode="r:") as archive:
+            with tarfile.open(fileobj=window, mode="r:", encoding="utf-8", errors="surrogateescape") as archive:
                 members = archive.getmembers()
             _check_end(origin, window, members)
         hostile = [m.name for m in members if _is_hostile(m.name) or not (m.isreg() or m.isdir())]
         _refuse_hostile(origin, hostile)
-        self._spans = {
-            PurePosixPath(m.name).as_posix(): _Span(self._span.start + m.offset_data, m.size)
-            for m in members
-            if m.isreg()
-        }
+        sparse = next((m.name for m in members if m.issparse()), None)
+        if sparse is not None:
+            raise InputError(f"{origin}: {printable(sparse)} is sparse; pack the archive without tar's --sparse")
+        self._spans = {_plain(m.name): _Span(span.start + m.offset_data, m.size) for m in members if m.isreg()}
         self._names = sorted(self._spans)
-        self._folders = with_parents((m.name for m in members if m.isdir()), self._names)
+        self._folders = with_parents((_plain(m.name) for m in members if m.isdir()), self._names)
 
     @classmethod
     def open(cls, path: Path, origin: Path | None = None) -> TarFiles:
@@ -80,14 +80,21 @@ class TarFiles(Files):
         """A file's bytes."""
         span = self._spans[name]
         check_size(self, name)
-        content = os.pread(self._file.fileno(), span.length, span.start)
+        with reading(self.origin):
+            content = os.pread(self._file.fileno(), span.length, span.start)
         if len(content) != span.length:
-            raise _damaged(self.origin, f"{name} ends early")
+            raise _damaged(self.origin, f"{printable(name)} ends early")
         return content
 
     def inside(self, name: str) -> TarFiles:
         """The files of an uncompressed tar that is in this one."""
         return TarFiles(self._file, self._spans[name], self.origin / name)
+
+
+def _plain(name: str) -> str:
+    """A member's name in one way of writing; "" for the archive's own folder."""
+    path = PurePosixPath(name).as_posix()
+    return "" if path == "." else path
 
 
 class _Window(io.RawIOBase):
@@ -126,15 +133,17 @@ class ZipFiles(Files):
 
     def __init__(self, path: Path) -> None:
         self.origin = path
-        with _reading(path):
+        with reading(path):
             self._archive = zipfile.ZipFile(path)
             members = self._archive.infolist()
+        if any(m.flag_bits & 1 for m in members):
+            raise InputError(f"{path}: is encrypted; unpack it with its password, and name the folder or pack it anew")
         links = [m.filename for m in members if (m.external_attr >> 16) & 0o170000 == 0o120000]
         _refuse_hostile(path, links + [m.filename for m in members if _is_hostile(m.filename)])
         _check_expansion(path, sum(m.file_size for m in members))
-        self._members = {PurePosixPath(m.filename).as_posix(): m for m in members if not m.is_dir()}
+        self._members = {_plain(m.filename): m for m in members if not m.is_dir()}
         self._names = sorted(self._members)
-        self._folders = with_parents((m.filename for m in members if m.is_dir()), self._names)
+        self._folders = with_parents((_plain(m.filename) for m in members if m.is_dir()), self._names)
 
     @property
     def names(self) -> Sequence[str]:
@@ -154,7 +163,7 @@ class ZipFiles(Files):
         """A file's bytes; no more than its entry says is ever unpacked."""
         member = self._members[name]
         check_size(self, name)
-        with _reading(self.origin), self._archive.open(member) as file:
+        with reading(self.origin), self._archive.open(member) as file:
             return file.read(member.file_size)
 
 
@@ -168,8 +177,9 @@ def open_files(path: Path, scratch: Path, progress: Advance = no_progress) -> Fi
         return FolderFiles(path)
     if not path.is_file():
         raise InputError(f"{path}: is not there; check dataset.parameters")
-    if zipfile.is_zipfile(path):
-        return ZipFiles(path)
+    with path.open("rb") as file:
+        if file.read(4) in (b"PK\x03\x04", b"PK\x05\x06"):
+            return ZipFiles(path)
     opener = _decompressor(path)
     if opener is None:
         return TarFiles.open(path)
@@ -179,6 +189,14 @@ def open_files(path: Path, scratch: Path, progress: Advance = no_progress) -> Fi
     except InputError:
         tar.unlink(missing_ok=True)
         raise
+
+
+def version_of(archive: ArchiveParameters, path: Path) -> str:
+    """What tells an archive's content from another's: its declared checksum, or else its sha256."""
+    if archive.checksum:
+        return archive.checksum
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 Opener = Callable[[Path], IO[bytes]]
@@ -218,7 +236,7 @@ def _uncompressed(path: Path, opener: Opener, scratch: Path, progress: Advance) 
 
 
 def _next_chunk(source: IO[bytes], origin: Path) -> bytes:
-    with _reading(origin):
+    with reading(origin):
         return source.read(_CHUNK)
 
 
@@ -232,26 +250,27 @@ def _check_expansion(path: Path, size: int) -> None:
 
 
 @contextmanager
-def _reading(origin: Path) -> Iterator[None]:
+def reading(origin: Path | str) -> Iterator[None]:
     """What a damaged archive raises, as an InputError that names it."""
     try:
         yield
-    except (EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError) as error:
+    except (EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, OSError) as error:
         raise _damaged(origin, (str(error) or type(error).__name__).splitlines()[0]) from error
 
 
-def _damaged(origin: Path, reason: str) -> InputError:
+def _damaged(origin: Path | str, reason: str) -> InputError:
     return InputError(f"{origin}: is truncated or damaged ({reason}); fetch the archive again")
 
 
 def _is_hostile(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or ":" in (path.parts or ("",))[0]
+    has_drive = name[1:2] == ":" and name[0].isascii() and name[0].isalpha()
+    return path.is_absolute() or ".." in path.parts or has_drive or "\0" in name
 
 
 def _refuse_hostile(origin: Path, hostile: Sequence[str]) -> None:
     if hostile:
-        shown = ", ".join(hostile[:10]) + (", ..." if len(hostile) > 10 else "")
+        shown = ", ".join(map(printable, hostile[:10])) + (", ..." if len(hostile) > 10 else "")
         raise InputError(
             f"{origin}: refused, {len(hostile)} members point outside the archive's folder: {shown}; "
             "get the archive from its official source"

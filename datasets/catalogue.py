@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from cimbench.datasets.errors import InputError
+from cimbench.datasets.errors import InputError, printable
 
 Content = Callable[[int], bytes | Tensor]
 
@@ -35,19 +36,37 @@ class Catalogue:
 
     def __post_init__(self) -> None:
         if len(set(self.class_names)) < len(self.class_names):
-            twice = sorted({name for name in self.class_names if self.class_names.count(name) > 1})
-            raise InputError(f"{self.origin}: two classes are called {', '.join(twice)}; give each a name of its own")
+            told = f"two classes are called {_twice(self.class_names)}; give each a name of its own"
+            raise InputError(f"{self.origin}: {told}")
         lengths = {len(self.names), len(self.labels), len(self.is_test), len(self.boxes) or len(self.names)}
         if len(lengths) > 1:
             raise ValueError(f"names, labels, is_test and boxes are of lengths {sorted(lengths)}; give one each")
-        for part, chosen in (("training", ~self.is_test), ("test", self.is_test)):
-            present = set(self.labels[chosen].tolist())
-            absent = [name for label, name in enumerate(self.class_names) if label not in present]
-            if absent:
-                raise InputError(
-                    f"{self.origin}: no {part} pictures for {len(absent)} classes: {', '.join(absent[:10])}"
-                    f"{', ...' if len(absent) > 10 else ''}; add some, or leave these classes out"
-                )
+        if len(set(self.names)) < len(self.names):
+            told = f"pictures are there or listed twice: {_twice(self.names)}; leave one of each out"
+            raise InputError(f"{self.origin}: {told}")
+        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.class_names):
+            raise ValueError(
+                f"labels reach from {self.labels.min()} to {self.labels.max()}; give places in class_names"
+            )
+        check_classes(self.origin, self.class_names, self.labels, self.is_test)
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def check_classes(origin: str, class_names: tuple[str, ...], labels: Tensor, is_test: Tensor) -> None:
+    """Raise InputError unless every class has a training and a test picture."""
+    for part, chosen in (("training", ~is_test), ("test", is_test)):
+        counts = torch.bincount(labels[chosen], minlength=len(class_names)).tolist()
+        absent = [printable(name) for name, count in zip(class_names, counts, strict=True) if not count]
+        if absent:
+            raise InputError(
+                f"{origin}: no {part} pictures for {len(absent)} classes: {', '.join(absent[:10])}"
+                f"{', ...' if len(absent) > 10 else ''}; add some, or leave these classes out"
+            )
+
+
+def _twice(names: tuple[str, ...]) -> str:
+    """The first of those that are in it more than once."""
+    found = [printable(name) for name, count in Counter(names).items() if count > 1]
+    return ", ".join(found[:10]) + (", ..." if len(found) > 10 else "")

@@ -18,6 +18,11 @@ def nearest_name(value: str, known: Iterable[str]) -> str:
     return f"{suggestion}known: {', '.join(names)}"
 
 
+def printable(name: str) -> str:
+    """A file's name for a message: escaped where it has line ends, or bytes that are no text."""
+    return name if name.isprintable() else ascii(name)
+
+
 def unknown_name(kind: str, value: str, known: Iterable[str]) -> InputError:
     """The error for a name that is in no registry."""
     return InputError(f"{kind} '{value}' is not known; {nearest_name(value, known)}")

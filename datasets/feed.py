@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from cimbench.datasets.errors import check_at_least, check_choice
 from cimbench.datasets.image_store import ImageStore, squashed
-from cimbench.datasets.packed_store import PackedStore, readers
+from cimbench.datasets.packed_store import PackedStore, readers, runs
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -95,10 +95,11 @@ class Streamed(Feed):
         images = torch.empty(len(numbers), 3, self.side, self.side, dtype=torch.uint8, pin_memory=there)
         images = images if there else images.to(memory_format=torch.channels_last)
 
-        def place(position: int) -> None:
-            images[position] = squashed(self.store.image(numbers[position]), self.side)
+        def place(positions: range) -> None:
+            for position in positions:
+                images[position] = squashed(self.store.image(numbers[position]), self.side)
 
-        list(readers().map(place, range(len(numbers)), chunksize=8))
+        list(readers().map(place, runs(len(numbers))))
         return images.to(self.device, non_blocking=True) if there else images
 
     def _decoded_there(self, numbers: list[int]) -> Tensor:

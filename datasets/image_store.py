@@ -25,7 +25,8 @@ class ImageStore:
 
     pixels: (Q,) uint8, each image as (3, H, W), in order. sizes: (N, 2) int64, height and width in pixels. labels: (N,)
     int64 into class_names. names: unique per image. is_test: (N,) bool. boxes: (N, 4) int64 XYXY pixels with
-    exclusive ends, people's object boxes, -1 where an image has none; (0, 4) where the data set has none.
+    exclusive ends, people's object boxes, -1 where an image has none; (0, 4) where the data set has none. damaged:
+    pictures that were left out, with the reason.
     """
 
     pixels: Tensor
@@ -35,6 +36,7 @@ class ImageStore:
     names: tuple[str, ...] = ()
     is_test: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
     boxes: Tensor = field(default_factory=_no_boxes)
+    damaged: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 1:
@@ -127,7 +129,8 @@ class ImageStore:
         for part in (self.sizes, self.labels, self.is_test, self.boxes):
             sha.update(f"{part.dtype}{tuple(part.shape)}".encode())
             sha.update(part.contiguous().numpy().tobytes())
-        sha.update("\n".join((*self.class_names, "", *self.names)).encode("utf-8", "surrogateescape"))
+        names = (name.replace("\n", "\0n") for name in (*self.class_names, "", *self.names))  # no name has a zero
+        sha.update("\n".join(names).encode("utf-8", "surrogateescape"))
         return sha.hexdigest()
 
 

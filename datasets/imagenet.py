@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cimbench.datasets.archives import TarFiles, open_files
+from cimbench.datasets.annotations import NO_BOX, Box, boxes_of
+from cimbench.datasets.archives import TarFiles, open_files, version_of
 from cimbench.datasets.catalogue import Catalogue
+from cimbench.datasets.class_folders import is_picture
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.fetch import Advance, ArchiveParameters, expanded, fetch_archive
 from cimbench.datasets.files import Files, FolderFiles
@@ -27,7 +29,7 @@ CLASSES = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNetParameters:
-    """The official files, or a tree of train/<synset>/ and val/<synset>/ as others have unpacked it.
+    """The official files, or a tree of train/<synset>/ and val/<synset>/ as others have unpacked it: the same data.
 
     train, val: ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar. devkit: ILSVRC2012_devkit_t12.tar.gz, which has the
     synsets and the validation pictures' classes. folder: instead of the three. train_boxes, val_boxes: archives of
@@ -49,7 +51,7 @@ class ImageNetParameters:
             raise InputError("dataset.parameters: give train, val and devkit, or folder, not both")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Picture:
     """name: in the data set. files, member: where its bytes are."""
 
@@ -88,19 +90,22 @@ def _chosen(view: str, synsets: Sequence[str], origin: str) -> list[str]:
 
 
 def read_imagenet(parameters: ImageNetParameters, folder: Path, progress: Advance, view: str) -> Catalogue:
-    """The pictures of one of VIEWS, sorted by part, synset and name: the same from tars and from a tree."""
+    """The pictures of one of VIEWS, sorted by part, synset and name: the same from tars and from a tree.
+
+    Classes are called by their synset ids, and labels follow the sorted ids.
+    """
     if parameters.folder is not None:
-        pictures, words, version = _from_tree(Path(expanded(parameters.folder)), view)
+        pictures, version = _from_tree(Path(expanded(parameters.folder)), view)
         origin = parameters.folder
     else:
-        pictures, words, version, origin = _from_archives(parameters, folder, progress, view)
-    synsets = sorted(words)
+        pictures, version, origin = _from_archives(parameters, folder, progress, view)
+    synsets = sorted({picture.synset for picture in pictures})
     label = {synset: number for number, synset in enumerate(synsets)}
-    pictures.sort(key=lambda picture: (picture.is_test, label[picture.synset], picture.name))
+    pictures.sort(key=lambda picture: (picture.is_test, picture.synset, picture.name))
     return Catalogue(
         origin=f"{origin} ({view})",
         version=f"{view} {version}",
-        class_names=tuple(f"{synset} {words[synset]}".strip() for synset in synsets),
+        class_names=tuple(synsets),
         names=tuple(picture.name for picture in pictures),
         labels=torch.tensor([label[picture.synset] for picture in pictures]),
         is_test=torch.tensor([picture.is_test for picture in pictures]),
@@ -109,15 +114,22 @@ def read_imagenet(parameters: ImageNetParameters, folder: Path, progress: Advanc
     )
 
 
-def _from_tree(root: Path, view: str) -> tuple[list[_Picture], dict[str, str], str]:
+def _from_tree(root: Path, view: str) -> tuple[list[_Picture], str]:
     """Of a tree of class folders."""
     files = FolderFiles(root)
     parts: dict[str, list[_Picture]] = {"train": [], "val": []}
-    for name in files.names:
+    loose = 0
+    for name in filter(is_picture, files.names):
         part, _, rest = name.partition("/")
         if part in parts and rest.count("/") == 1:
             parts[part].append(_Picture(name, rest.partition("/")[0], part == "val", files, name))
+        loose += part == "val" and "/" not in rest
     synsets = {part: {picture.synset for picture in pictures} for part, pictures in parts.items()}
+    if loose:
+        raise InputError(f"{root}: {loose} pictures lie in val/ itself; sort them into a folder for each class")
+    for part, there in synsets.items():
+        if not there:
+            raise InputError(f"{root}: has no pictures in {part}/<synset>/; name the folder that holds train/ and val/")
     if synsets["train"] != synsets["val"]:
         odd = sorted(synsets["train"] ^ synsets["val"])
         raise InputError(
@@ -126,78 +138,95 @@ def _from_tree(root: Path, view: str) -> tuple[list[_Picture], dict[str, str], s
         )
     chosen = set(_chosen(view, sorted(synsets["train"]), str(root)))
     kept = [picture for pictures in parts.values() for picture in pictures if picture.synset in chosen]
-    return kept, dict.fromkeys(chosen, ""), files.listing_digest
+    return kept, files.listing_digest
 
 
 def _from_archives(
     parameters: ImageNetParameters, folder: Path, progress: Advance, view: str
-) -> tuple[list[_Picture], dict[str, str], str, str]:
+) -> tuple[list[_Picture], str, str]:
     """Of the official tars; the validation pictures' classes are the devkit's."""
-    assert parameters.train is not None and parameters.val is not None and parameters.devkit is not None
-    fetched = [fetch_archive(part, folder, progress) for part in (parameters.devkit, parameters.train, parameters.val)]
+    parts = [part for part in (parameters.devkit, parameters.train, parameters.val) if part is not None]
+    fetched = [fetch_archive(part, folder, progress) for part in parts]
     devkit, train, val = (open_files(path, folder, progress) for path in fetched)
-    words, truth = read_devkit(devkit)
-    chosen = set(_chosen(view, sorted(words), str(fetched[0])))
+    synsets, truth = read_devkit(devkit)
+    chosen = _chosen(view, synsets, str(fetched[0]))
+    pictures = [*_training(train, chosen), *_validation(val, truth, set(chosen))]
+    version = " ".join(version_of(part, path) for part, path in zip(parts, fetched, strict=True))
+    return pictures, version, str(fetched[1])
+
+
+def _training(train: Files, chosen: Sequence[str]) -> list[_Picture]:
+    """Of the tar of one tar a synset."""
     tars = {PurePosixPath(name).stem: name for name in train.names if name.endswith(".tar")}
-    absent = sorted(chosen - tars.keys())
+    absent = [synset for synset in chosen if synset not in tars]
     if absent or not isinstance(train, TarFiles):
-        raise InputError(f"{fetched[1]}: has no tar of {', '.join(absent[:10])}; is it ILSVRC2012_img_train.tar?")
+        told = f"has no tar of {', '.join(absent[:10])}" if absent else "is no tar"
+        raise InputError(f"{train.origin}: {told}; is it ILSVRC2012_img_train.tar?")
     pictures = []
-    for synset in sorted(chosen):
+    for synset in chosen:
         inner = train.inside(tars[synset])
-        pictures += [_Picture(f"train/{synset}/{name}", synset, False, inner, name) for name in inner.names]
-    listed = [name for name in val.names if name.upper().endswith(".JPEG")]
-    if len(listed) != len(truth):
+        members = filter(is_picture, inner.names)
+        pictures += [_Picture(f"train/{synset}/{_base(name)}", synset, False, inner, name) for name in members]
+    return pictures
+
+
+def _validation(val: Files, truth: Sequence[str], chosen: set[str]) -> list[_Picture]:
+    """Of the flat tar; a picture's number in its name is its place in the devkit's list."""
+    listed = {name: re.search(r"_(\d{8})\.JPEG$", name) for name in val.names if is_picture(name)}
+    numbers = {name: int(match[1]) for name, match in listed.items() if match}
+    if len(numbers) < len(listed) or sorted(numbers.values()) != list(range(1, len(truth) + 1)):
         raise InputError(
-            f"{fetched[2]}: has {len(listed)} pictures, the devkit knows {len(truth)}; check both archives"
+            f"{val.origin}: has {len(listed)} pictures, the devkit knows {len(truth)}, from "
+            "ILSVRC2012_val_00000001.JPEG on; check both archives"
         )
-    pictures += [
-        _Picture(f"val/{synset}/{PurePosixPath(name).name}", synset, True, val, name)
-        for name, synset in zip(listed, truth, strict=True)
-        if synset in chosen
-    ]
-    version = " ".join(part.checksum for part in (parameters.train, parameters.val, parameters.devkit))
-    return pictures, {synset: words[synset] for synset in chosen}, version, str(fetched[1])
+    found = ((name, truth[number - 1]) for name, number in numbers.items())
+    return [_Picture(f"val/{s}/{_base(name)}", s, True, val, name) for name, s in found if s in chosen]
 
 
-def read_devkit(files: Files) -> tuple[dict[str, str], list[str]]:
-    """Synsets of the thousand classes -> their first word; and the validation pictures' synsets, in order."""
-    from scipy.io import loadmat
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
 
-    place = {PurePosixPath(name).name: name for name in files.names}
+
+def read_devkit(files: Files) -> tuple[list[str], list[str]]:
+    """The synsets of the classes, sorted; and the validation pictures' synsets, in order.
+
+    Its table has the synsets above the classes too; those have children.
+    """
+    place = {_base(name): name for name in files.names}
     needed = ("meta.mat", "ILSVRC2012_validation_ground_truth.txt")
     absent = [name for name in needed if name not in place]
     if absent:
         raise InputError(f"{files.origin}: has no {', '.join(absent)}; is it ILSVRC2012_devkit_t12.tar.gz?")
-    table = loadmat(io.BytesIO(files.read(place[needed[0]])), squeeze_me=True)["synsets"]
-    leaves = {int(row["ILSVRC2012_ID"]): row for row in np.atleast_1d(table) if int(row["num_children"]) == 0}
-    words = {str(row["WNID"]): str(row["words"]).split(",")[0] for row in leaves.values()}
-    numbers = files.read(place[needed[1]]).decode().split()
-    return words, [str(leaves[int(number)]["WNID"]) for number in numbers]
+    synset = _classes(files.read(place[needed[0]]), f"{files.origin}: meta.mat")
+    numbers = files.text(place[needed[1]]).split()
+    strange = [number for number in numbers if number not in synset]
+    if strange:
+        told = f"names {len(strange)} classes that meta.mat does not have: {', '.join(strange[:10])}"
+        raise InputError(f"{files.origin}: {needed[1]} {told}; get the devkit again")
+    return sorted(synset.values()), [synset[number] for number in numbers]
+
+
+def _classes(table: bytes, origin: str) -> dict[str, str]:
+    """The devkit's number of a class, as it is written -> its synset."""
+    from scipy.io import loadmat
+
+    try:
+        rows = np.atleast_1d(loadmat(io.BytesIO(table), squeeze_me=True)["synsets"])
+        return {str(int(row["ILSVRC2012_ID"])): str(row["WNID"]) for row in rows if int(row["num_children"]) == 0}
+    except Exception as error:  # a reader of broken files raises anything
+        raise InputError(f"{origin}: is no table of synsets ({error}); get the devkit again") from error
 
 
 def _boxes(parameters: ImageNetParameters, pictures: list[_Picture], folder: Path, progress: Advance) -> Tensor:
-    """The tight rectangle around all of a picture's object boxes, -1 where it has none; (0, 4) without archives."""
+    """(N, 4), the rectangle around all of a picture's object boxes, -1 where it has none; (0, 4) without archives."""
     archives = [part for part in (parameters.train_boxes, parameters.val_boxes) if part is not None]
     if not archives:
         return torch.empty(0, 4, dtype=torch.int64)
-    found: dict[str, tuple[int, int, int, int]] = {}
-    wanted = {PurePosixPath(picture.name).stem for picture in pictures}
+    stems = [PurePosixPath(picture.name).stem for picture in pictures]
+    found: dict[str, Box] = {}
     for part in archives:
         files = open_files(fetch_archive(part, folder, progress), folder, progress)
-        for name in files.names:
-            stem = PurePosixPath(name).stem
-            if name.endswith(".xml") and stem in wanted:
-                found[stem] = around(files.read(name), f"{files.origin}: {name}")
-    return torch.tensor([found.get(PurePosixPath(picture.name).stem, (-1,) * 4) for picture in pictures])
-
-
-def around(annotation: bytes, origin: str) -> tuple[int, int, int, int]:
-    """The rectangle around all boxes of an annotation in PASCAL VOC's form, XYXY with exclusive ends."""
-    edges = {
-        edge: [int(value) for value in re.findall(rb"<%b>\s*(\d+)(?:\.\d*)?\s*</%b>" % (edge, edge), annotation)]
-        for edge in (b"xmin", b"ymin", b"xmax", b"ymax")
-    }
-    if not edges[b"xmin"] or len({len(values) for values in edges.values()}) > 1:
-        raise InputError(f"{origin}: has no whole object box; get the archive of boxes again")
-    return min(edges[b"xmin"]), min(edges[b"ymin"]), max(edges[b"xmax"]), max(edges[b"ymax"])
+        found |= boxes_of(files, set(stems))
+    if not found:
+        raise InputError("dataset.parameters.train_boxes and val_boxes: none of their boxes is of these pictures")
+    return torch.tensor([found.get(stem, NO_BOX) for stem in stems])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import mmap
 import os
 import shutil
@@ -17,11 +18,12 @@ import torch
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from cimbench.datasets.arrays import load_arrays, save_arrays
-from cimbench.datasets.errors import InputError
+from cimbench.datasets.arrays import load_arrays, save_arrays, write_to_disk
+from cimbench.datasets.errors import InputError, printable
 from cimbench.datasets.image_store import ImageStore, squashed
 
 ENCODINGS = ("raw", "jpeg")
+_KEPT = ("sizes", "labels", "class_names", "names", "is_test", "boxes", "damaged")
 BYTES, INDEX = "images.bin", "index.npz"
 CHECKED_WHOLE = 1 << 30  # bytes up to which a store is compared with its digest whenever it is opened
 _MAPPED_AT_ONCE = 1 << 28  # bytes read after which pages are given back to the system
@@ -38,6 +40,7 @@ class MappedFile:
     """A file's bytes as a tensor that is read from the disk when touched, and never kept resident for long."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         size = path.stat().st_size
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if size else None
@@ -59,13 +62,12 @@ class PackedStore(ImageStore):
     """Images that rest on the disk; a subset shares their bytes and copies nothing.
 
     pixels: (Q,) uint8, all bytes of `file`. spans: (N, 2) int64, where an image's bytes start and how many they are.
-    encoding: "raw", pixels (3, H, W), or "jpeg". damaged: pictures that were left out, with the reason.
+    encoding: "raw", pixels (3, H, W), or "jpeg".
     """
 
     file: MappedFile
     spans: Tensor
     encoding: str
-    damaged: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len({len(part) for part in (self.sizes, self.labels, self.spans)}) > 1:
@@ -80,11 +82,17 @@ class PackedStore(ImageStore):
         return self.pixels[start : start + length]
 
     def image(self, index: int) -> Tensor:
-        """Image `index` as (3, H, W) uint8, decoded now."""
+        """Image `index` as (3, H, W) uint8, decoded now; InputError where its bytes are not what was prepared."""
         height, width = self.sizes[index].tolist()
         if self.encoding == "raw":
             return self.content(index).view(3, height, width)
-        decoded: Tensor = decode_jpeg(self.content(index), mode=ImageReadMode.RGB)
+        try:
+            decoded = decoded_jpeg(self.content(index))
+        except RuntimeError:
+            decoded = None
+        if decoded is None or decoded.shape[1:] != (height, width):
+            name = printable(self.names[index]) if self.names else f"image {index}"
+            raise InputError(f"{self.file.path}: {name} is damaged; see `cimbench verify`, and prepare the data again")
         return decoded
 
     def subset(self, indices: Tensor) -> PackedStore:
@@ -103,15 +111,20 @@ class PackedStore(ImageStore):
         """As of any store; decoded and squashed by several threads."""
         resized = torch.empty(len(self), 3, side, side, dtype=torch.uint8).to(memory_format=torch.channels_last)
 
-        def place(index: int) -> None:
-            resized[index] = squashed(self.image(index), side)
+        def place(indices: range) -> None:
+            for index in indices:
+                resized[index] = squashed(self.image(index), side)
 
-        list(readers().map(place, range(len(self)), chunksize=16))
+        list(readers().map(place, runs(len(self))))
         return resized
 
     def stacked(self, indices: Tensor) -> Tensor:
         """Images of one size as (n, 3, H, W) uint8."""
-        return torch.stack(list(readers().map(self.image, indices.tolist(), chunksize=16)))
+        wanted = indices.tolist()
+        if not wanted and self.uniform_size:
+            return torch.empty(0, 3, *self.uniform_size, dtype=torch.uint8)
+        pieces = readers().map(lambda run: [self.image(wanted[i]) for i in run], runs(len(wanted)))
+        return torch.stack([image for piece in pieces for image in piece])
 
     def _content(self) -> Iterator[Tensor]:
         """Runs of bytes in the order of the images; neighbours on the disk are joined."""
@@ -127,6 +140,17 @@ class PackedStore(ImageStore):
     def _content_kind(self) -> str:
         held = f"torch.uint8({int(self.spans[:, 1].sum())},)"
         return held if self.encoding == "raw" else f"{self.encoding} {held}{self.spans[:, 1].tolist()}"
+
+
+def decoded_jpeg(content: Tensor) -> Tensor:
+    """A JPEG file's bytes (Q,) uint8 as (3, H, W) uint8 RGB; RuntimeError for one that is damaged."""
+    decoded: Tensor = decode_jpeg(content, mode=ImageReadMode.RGB)
+    return decoded
+
+
+def runs(count: int) -> list[range]:
+    """0..count-1 in pieces of 16: one task for each."""
+    return [range(start, min(start + 16, count)) for start in range(0, count, 16)]
 
 
 def index_arrays(store: PackedStore) -> dict[str, Any]:
@@ -154,34 +178,37 @@ def save_index(folder: Path, store: PackedStore, made: Mapping[str, Any]) -> Non
 
 
 def save_store(store: ImageStore, folder: Path) -> None:
-    """Write a store in memory as a packed one of raw pixels, atomically: the folder is there whole or not at all."""
+    """Write any store as a packed one of raw pixels, atomically: the folder is there whole or not at all."""
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    with (partial / BYTES).open("wb") as file:
-        file.write(store.pixels.numpy().tobytes())
-        file.flush()
-        os.fsync(file.fileno())
-    starts = store.starts
-    packed = PackedStore(
-        **{name: getattr(store, name) for name in ("sizes", "labels", "class_names", "names", "is_test", "boxes")},
-        pixels=(mapped := MappedFile(partial / BYTES)).bytes,
-        file=mapped,
-        spans=torch.stack([starts[:-1], starts.diff()], 1),
-        encoding="raw",
-    )
-    save_index(partial, packed, {})
-    put_in_place(partial, folder)
+    lengths = 3 * store.sizes.prod(1)
+    with write_to_disk(folder):
+        partial.mkdir(parents=True)
+        with (partial / BYTES).open("wb") as file:
+            for index in range(len(store)):
+                file.write(store.image(index).contiguous().numpy().data)
+            file.flush()
+            os.fsync(file.fileno())
+        packed = PackedStore(
+            **{name: getattr(store, name) for name in _KEPT},
+            pixels=(mapped := MappedFile(partial / BYTES)).bytes,
+            file=mapped,
+            spans=torch.stack([lengths.cumsum(0) - lengths, lengths], 1),
+            encoding="raw",
+        )
+        save_index(partial, packed, {})
+        put_in_place(partial, folder)
 
 
 def put_in_place(partial: Path, folder: Path) -> None:
-    """Rename a finished folder to its place; what was there goes."""
+    """Rename a finished folder to its place; what was there goes, and what an earlier cut in this step left."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     if folder.exists():
         folder.rename(old)
     partial.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.old"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def open_store(folder: Path) -> PackedStore:

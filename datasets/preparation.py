@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cimbench.datasets.errors import InputError, check_at_least, check_choice
 
 KINDS = ("raw", "jpeg", "original")
+PIXELS_AT_MOST = 178_956_970  # Pillow refuses more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +16,8 @@ class PrepareParameters:
 
     encoding: "raw" pixels; "jpeg" of `quality`; or "original", the files' own bytes (short_side None), of which those
     that are no RGB or grayscale JPEG are encoded anew with `quality`. damaged_limit: pictures that may be undecodable;
-    they are left out and listed in the index. pixel_limit: a picture with more pixels counts as damaged.
+    they are left out, and listed in the index and in the splits. pixel_limit: a picture with more pixels counts as
+    damaged.
     """
 
     short_side: int | None = None
@@ -36,4 +38,5 @@ class PrepareParameters:
         if not 1 <= self.quality <= 100:
             raise InputError(f"dataset.prepare.quality is {self.quality}; give 1 to 100")
         check_at_least("dataset.prepare.damaged_limit", self.damaged_limit, 0)
-        check_at_least("dataset.prepare.pixel_limit", self.pixel_limit, 1)
+        if not 1 <= self.pixel_limit <= PIXELS_AT_MOST:
+            raise InputError(f"dataset.prepare.pixel_limit is {self.pixel_limit}; give 1 to {PIXELS_AT_MOST}")

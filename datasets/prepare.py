@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import io
 import json
 import os
 import shutil
 import time
+import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from cimbench.datasets.arrays import load_arrays, save_arrays, write_to_disk
-from cimbench.datasets.catalogue import Catalogue
+from cimbench.datasets.arrays import load_arrays, write_to_disk
+from cimbench.datasets.catalogue import Catalogue, check_classes
 from cimbench.datasets.decode import open_rgb, reduced
-from cimbench.datasets.errors import InputError
+from cimbench.datasets.errors import InputError, printable
 from cimbench.datasets.fetch import Advance, no_progress
-from cimbench.datasets.packed_store import BYTES, INDEX, MappedFile, PackedStore, open_store, put_in_place, save_index
+from cimbench.datasets.journal import Journal, Size
+from cimbench.datasets.packed_store import (
+    BYTES,
+    INDEX,
+    MappedFile,
+    PackedStore,
+    decoded_jpeg,
+    open_store,
+    put_in_place,
+    save_index,
+)
 from cimbench.datasets.preparation import PrepareParameters
 
 JOURNAL_SECONDS = 10.0  # between savings of how far a preparation has come
@@ -36,76 +50,36 @@ class Packed:
     """One picture as it is kept. size, original: (height, width) in pixels."""
 
     content: bytes
-    size: tuple[int, int]
-    original: tuple[int, int]
-
-
-@dataclass
-class Journal:
-    """How far a preparation has come: of each picture its length (-1 for a damaged one), sizes, and what was wrong."""
-
-    lengths: list[int] = field(default_factory=list)
-    sizes: list[tuple[int, int]] = field(default_factory=list)
-    originals: list[tuple[int, int]] = field(default_factory=list)
-    damaged: dict[int, str] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    @property
-    def bytes(self) -> int:
-        """Of all pictures so far."""
-        return sum(length for length in self.lengths if length > 0)
-
-    def add(self, found: Packed | str) -> None:
-        """The next picture, or what is wrong with it."""
-        if isinstance(found, str):
-            self.damaged[len(self)] = found
-            length, size, original = -1, (0, 0), (0, 0)
-        else:
-            length, size, original = len(found.content), found.size, found.original
-        self.lengths.append(length)
-        self.sizes.append(size)
-        self.originals.append(original)
-
-    def save(self, path: Path) -> None:
-        """Write it, atomically."""
-        arrays = {
-            "lengths": np.array(self.lengths, dtype=np.int64),
-            "sizes": np.array(self.sizes, dtype=np.int64).reshape(-1, 2),
-            "originals": np.array(self.originals, dtype=np.int64).reshape(-1, 2),
-        }
-        save_arrays(path, arrays, {"damaged": {str(place): reason for place, reason in self.damaged.items()}})
-
-    @classmethod
-    def load(cls, path: Path) -> Journal:
-        """What `save` wrote; an empty one where there is none."""
-        if not path.is_file():
-            return cls()
-        arrays, description = load_arrays(path)
-        pairs = {name: [(int(a), int(b)) for a, b in arrays[name]] for name in ("sizes", "originals")}
-        damaged = {int(place): str(reason) for place, reason in description["damaged"].items()}
-        return cls(lengths=arrays["lengths"].tolist(), damaged=damaged, **pairs)
+    size: Size
+    original: Size
 
 
 def packed(content: bytes | Tensor, parameters: PrepareParameters) -> Packed:
     """A picture's file, or its pixels, as it is kept. OSError where it is no whole picture, or one beyond the limit."""
     if isinstance(content, Tensor):
         picture = Image.fromarray(content.permute(1, 2, 0).contiguous().numpy())
-        kept_as_it_is = False
+        plain = False
     else:
-        picture, kept_as_it_is = open_rgb(content, parameters.pixel_limit)
+        picture, plain = open_rgb(content, parameters.pixel_limit)
     original = (picture.height, picture.width)
     picture = reduced(picture, parameters.short_side)
     size = (picture.height, picture.width)
     if parameters.encoding == "raw":
         pixels = np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1)).tobytes()
         return Packed(content=pixels, size=size, original=original)
-    if parameters.encoding == "original" and kept_as_it_is and isinstance(content, bytes):
+    if parameters.encoding == "original" and plain and isinstance(content, bytes) and _is_readable(content, size):
         return Packed(content=content, size=size, original=original)
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=parameters.quality)
     return Packed(content=file.getvalue(), size=size, original=original)
+
+
+def _is_readable(content: bytes, size: Size) -> bool:
+    """Whether the decoder that reads prepared pictures takes a JPEG file as Pillow did."""
+    try:
+        return decoded_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8)).shape[1:] == size
+    except RuntimeError:
+        return False
 
 
 def prepare(
@@ -119,68 +93,101 @@ def prepare(
     """The catalogue's pictures as a packed store in `folder`, the same bytes for any number of `workers`.
 
     What has come so far stays in `scratch` and is continued by the next call with the same catalogue and parameters.
-    InputError where more pictures are damaged than parameters.damaged_limit: it lists them, and nothing is made.
+    InputError where more pictures are damaged than parameters.damaged_limit: it lists them, and no store is made; a
+    higher limit goes on from there.
     """
     identity = _identity(catalogue, parameters)
-    if (folder / INDEX).is_file() and load_arrays(folder / INDEX)[1]["made"].get("identity") == identity:
-        return open_store(folder)
-    partial = scratch / f"{folder.name}-{identity[:16]}"
-    journal_path = partial.with_suffix(".journal.npz")
-    with write_to_disk(partial):
-        partial.mkdir(parents=True, exist_ok=True)
-    journal = _pack_all(catalogue, parameters, partial / BYTES, journal_path, progress, workers or _cores())
-    if len(journal.damaged) > parameters.damaged_limit:
-        shutil.rmtree(partial)
-        journal_path.unlink()
-        raise _too_many_damaged(catalogue, parameters, journal)
-    _write_index(catalogue, parameters, partial, journal, identity)
-    with write_to_disk(folder):
-        put_in_place(partial, folder)
-    journal_path.unlink()
-    return open_store(folder)
+    space = scratch / f"{folder.name}.partial"
+    store = _existing(folder, identity)
+    if store is None:
+        partial = space / identity[:16]
+        with write_to_disk(partial):
+            _make_room(space, partial)
+            journal = _pack_all(catalogue, parameters, partial / BYTES, progress, workers or _cores())
+        damaged = tuple(f"{catalogue.names[place]}: {reason}" for place, reason in journal.damaged.items())
+        _check_damaged(catalogue, parameters, damaged)
+        _write_index(catalogue, parameters, partial, journal.table(), damaged, identity)
+        with write_to_disk(folder):
+            put_in_place(partial, folder)
+        store = open_store(folder)
+    _check_damaged(catalogue, parameters, store.damaged)
+    shutil.rmtree(space, ignore_errors=True)
+    return store
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def _existing(folder: Path, identity: str) -> PackedStore | None:
+    """The store in `folder` if it is whole and of that identity."""
+    try:
+        made = load_arrays(folder / INDEX)[1]["made"]
+        return open_store(folder) if made.get("identity") == identity else None
+    except (InputError, KeyError):  # absent, damaged or of another version: it is made anew
+        return None
+
+
+def _make_room(space: Path, partial: Path) -> None:
+    """The folder of a preparation; those of others of the same name, which nobody will continue, go."""
+    partial.mkdir(parents=True, exist_ok=True)
+    for other in space.iterdir():
+        if other.name.partition(".")[0] != partial.name:
+            shutil.rmtree(other) if other.is_dir() else other.unlink()
+
+
 def _identity(catalogue: Catalogue, parameters: PrepareParameters) -> str:
     """sha256 of what decides a store's bytes, but the pictures themselves."""
-    sha = hashlib.sha256(json.dumps([catalogue.version, catalogue.class_names, asdict(parameters)]).encode())
+    sha = hashlib.sha256(json.dumps([catalogue.version, catalogue.class_names, _made_by(parameters)]).encode())
     sha.update("\0".join(catalogue.names).encode("utf-8", "surrogateescape"))
     for part in (catalogue.labels, catalogue.is_test, catalogue.boxes):
         sha.update(part.numpy().tobytes())
     return sha.hexdigest()
 
 
+def _made_by(parameters: PrepareParameters) -> dict[str, Any]:
+    """The parameters that change a store; the limit only says whether there is one."""
+    return {name: value for name, value in asdict(parameters).items() if name != "damaged_limit"}
+
+
 def _pack_all(
-    catalogue: Catalogue, parameters: PrepareParameters, path: Path, journal_path: Path, progress: Advance, workers: int
+    catalogue: Catalogue, parameters: PrepareParameters, path: Path, progress: Advance, workers: int
 ) -> Journal:
     """Append what is missing to the bytes so far; the journal says of no more than is safely on the disk."""
-    journal = Journal.load(journal_path)
-    if not path.is_file() or path.stat().st_size < journal.bytes:
-        journal = Journal()
-    with write_to_disk(path), path.open("r+b" if path.is_file() else "w+b") as file:
-        file.truncate(journal.bytes)  # what came after the last journal is made again
-        file.seek(0, os.SEEK_END)
-        saved = time.monotonic()
-        for found in _in_order(catalogue, parameters, len(journal), workers):
-            if isinstance(found, Packed):
-                file.write(found.content)
-            journal.add(found)
-            progress(len(journal), len(catalogue))
-            if time.monotonic() - saved > JOURNAL_SECONDS:
-                _sync(file)
-                journal.save(journal_path)
-                saved = time.monotonic()
-        _sync(file)
-        journal.save(journal_path)
+    path.touch()
+    with path.open("r+b") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's about odd files; what matters is whether they decode
+        _claim(file, path)
+        with contextlib.closing(Journal(path.parent.with_suffix(".journal"), path.stat().st_size)) as journal:
+            file.truncate(journal.bytes)  # what came after the last journal is made again
+            file.seek(journal.bytes)
+            saved = time.monotonic()
+            for found in _in_order(catalogue, parameters, len(journal), workers):
+                if isinstance(found, Packed):
+                    file.write(found.content)
+                    journal.add(len(found.content), found.size, found.original)
+                else:
+                    journal.add_damaged(found)
+                progress(len(journal), len(catalogue))
+                if time.monotonic() - saved > JOURNAL_SECONDS:
+                    _save(file, journal)
+                    saved = time.monotonic()
+            _save(file, journal)
     return journal
 
 
-def _sync(file: io.BufferedRandom) -> None:
+def _claim(file: io.BufferedRandom, path: Path) -> None:
+    """Raise InputError where another process prepares the same data now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(f"{path.parent}: is being prepared by another process; wait for it, or stop it") from error
+
+
+def _save(file: io.BufferedRandom, journal: Journal) -> None:
     file.flush()
     os.fsync(file.fileno())
+    journal.save()
 
 
 def _in_order(catalogue: Catalogue, parameters: PrepareParameters, start: int, workers: int) -> Iterator[Packed | str]:
@@ -188,7 +195,12 @@ def _in_order(catalogue: Catalogue, parameters: PrepareParameters, start: int, w
 
     def one(index: int) -> Packed | str:
         try:
-            return packed(catalogue.content(index), parameters)
+            content = catalogue.content(index)
+        except OSError as error:
+            where = f"{catalogue.origin}: {printable(catalogue.names[index])}"
+            raise InputError(f"{where} cannot be read ({error.strerror}); check that it is there") from error
+        try:
+            return packed(content, parameters)
         except OSError as error:
             return str(error)
 
@@ -196,55 +208,63 @@ def _in_order(catalogue: Catalogue, parameters: PrepareParameters, start: int, w
         ahead: deque[Future[Packed | str]] = deque()
         for index in range(start, len(catalogue)):
             ahead.append(pool.submit(one, index))
-            if len(ahead) > 4 * workers:
+            if len(ahead) > 2 * workers:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
 
 
-def _too_many_damaged(catalogue: Catalogue, parameters: PrepareParameters, journal: Journal) -> InputError:
-    lines = [f"  {catalogue.names[place]}: {reason}" for place, reason in journal.damaged.items()]
-    more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
-    return InputError(
-        f"{catalogue.origin}: {len(lines)} pictures cannot be decoded, dataset.prepare.damaged_limit is "
+def _check_damaged(catalogue: Catalogue, parameters: PrepareParameters, damaged: Sequence[str]) -> None:
+    """Raise InputError where there are more than the limit says."""
+    if len(damaged) <= parameters.damaged_limit:
+        return
+    more = f"\n  and {len(damaged) - _SHOWN} more" if len(damaged) > _SHOWN else ""
+    raise InputError(
+        f"{catalogue.origin}: {len(damaged)} pictures cannot be decoded, dataset.prepare.damaged_limit is "
         f"{parameters.damaged_limit}; replace them or fetch again, or raise the limit to leave them out:\n"
-        + "\n".join(lines[:_SHOWN])
+        + "\n".join(f"  {printable(line)}" for line in damaged[:_SHOWN])
         + more
     )
 
 
 def _write_index(
-    catalogue: Catalogue, parameters: PrepareParameters, partial: Path, journal: Journal, identity: str
+    catalogue: Catalogue,
+    parameters: PrepareParameters,
+    partial: Path,
+    table: Tensor,
+    damaged: tuple[str, ...],
+    identity: str,
 ) -> None:
     """The index over the pictures that are whole."""
-    lengths = torch.tensor(journal.lengths, dtype=torch.int64)
-    whole = torch.nonzero(lengths >= 0).flatten()
-    lengths = lengths[whole]
-    sizes = torch.tensor(journal.sizes, dtype=torch.int64).reshape(-1, 2)[whole]
-    originals = torch.tensor(journal.originals, dtype=torch.int64).reshape(-1, 2)[whole]
+    whole = torch.nonzero(table[:, 0] >= 0).flatten()
+    lengths, sizes, originals = torch.split(table[whole], [1, 2, 2], 1)
+    labels, is_test = catalogue.labels[whole], catalogue.is_test[whole]
+    check_classes(f"{catalogue.origin}, {len(damaged)} damaged ones left out", catalogue.class_names, labels, is_test)
     mapped = MappedFile(partial / BYTES)
     store = PackedStore(
         pixels=mapped.bytes,
         file=mapped,
-        spans=torch.stack([lengths.cumsum(0) - lengths, lengths], 1),
-        sizes=sizes,
-        labels=catalogue.labels[whole],
+        spans=torch.cat([lengths.cumsum(0) - lengths, lengths], 1),
+        sizes=sizes.contiguous(),
+        labels=labels,
         class_names=catalogue.class_names,
         names=tuple(catalogue.names[i] for i in whole.tolist()),
-        is_test=catalogue.is_test[whole],
+        is_test=is_test,
         boxes=scaled_boxes(catalogue.boxes[whole], originals, sizes) if len(catalogue.boxes) else catalogue.boxes,
         encoding="raw" if parameters.encoding == "raw" else "jpeg",
-        damaged=tuple(f"{catalogue.names[place]}: {reason}" for place, reason in journal.damaged.items()),
+        damaged=damaged,
     )
-    save_index(partial, store, {"origin": catalogue.origin, "identity": identity, **asdict(parameters)})
+    save_index(partial, store, {"identity": identity, **_made_by(parameters)})
 
 
 def scaled_boxes(boxes: Tensor, originals: Tensor, sizes: Tensor) -> Tensor:
     """Boxes (N, 4) XYXY of pictures of one size (N, 2; height, width) on the same pictures of another.
 
-    Edges are rounded outwards and cut at the picture's; a box of -1 stays.
+    Edges are rounded outwards and cut at the picture's; a box of -1 stays, and one that lies outside becomes one.
     """
     width_and_height = torch.cat([sizes.flip(1)] * 2, 1)
     low, high = boxes[:, :2] * sizes.flip(1), boxes[:, 2:] * sizes.flip(1)
     corners = torch.cat([low // originals.flip(1), -(-high // originals.flip(1))], 1)
-    return torch.where(boxes < 0, boxes, corners.clamp(min=0).minimum(width_and_height))
+    corners = corners.clamp(min=0).minimum(width_and_height)
+    empty = (corners[:, 2:] <= corners[:, :2]).any(1) | (boxes < 0).all(1)
+    return torch.where(empty[:, None], -1, corners)

@@ -131,7 +131,10 @@ def _check_classes(store: ImageStore, classes: tuple[int, ...], train: list[int]
 
 
 def save_split(split: Split, store: ImageStore, path: Path) -> None:
-    """Write the manifest: for every phase its classes and the name of each train, validation and test image."""
+    """Write the manifest: for every phase its classes and the name of each train, validation and test image.
+
+    Damaged pictures, which are in none, are listed with their reasons.
+    """
 
     def part(positions: tuple[int, ...]) -> list[str]:
         return [store.names[position] for position in positions]
@@ -147,7 +150,7 @@ def save_split(split: Split, store: ImageStore, path: Path) -> None:
         for number, phase in enumerate(split.phases)
     ]
     content = {"data_digest": split.data_digest, "digest": split.digest, "protocol": split.protocol, "phases": phases}
-    write_json(path, content)
+    write_json(path, content | ({"damaged": list(store.damaged)} if store.damaged else {}))
 
 
 def load_split(path: Path, store: ImageStore, protocol: ProtocolParameters, seed: int) -> Split:

@@ -109,7 +109,8 @@ def test_the_bounds_in_contributing_are_the_measured_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in ("compression", "cim", "data", "errata"))]
+    "document",
+    ["README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in ("compression", "cim", "data", "errata"))],
 )
 def test_named_files_exist(document: str) -> None:
     text = (ROOT / document).read_text()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from cimbench.datasets.archives import ZipFiles, open_files
+from cimbench.datasets.archives import UNPACKED, open_files, version_of
 from cimbench.datasets.arrays import write_atomically
 from cimbench.datasets.catalogue import Catalogue
 from cimbench.datasets.class_folders import catalogue_of, class_folders
@@ -62,17 +62,16 @@ def catalogue(parameters: Caltech101Parameters, folder: Path, progress: Advance)
             (True, order[parameters.train_per_class : last]),
         ):
             items += [(pictures[place], label, test) for place in sorted(chosen)]
-    version = parameters.archive.checksum or str(archive.stat().st_size)
-    return catalogue_of(files, tuple(kept), sorted(items, key=lambda item: item[2]), version)
+    items.sort(key=lambda item: item[2])
+    return catalogue_of(files, tuple(kept), items, version_of(parameters.archive, archive))
 
 
 def _pictures(files: Files, folder: Path, progress: Advance) -> Files:
     """The pictures' own files: in the official zip they are in a tar.gz."""
-    inner = [name for name in files.names if name.endswith(f"{_FOLDER}.tar.gz")]
-    if not inner or not isinstance(files, ZipFiles):
+    inner = [name for name in files.names if name.rpartition("/")[2] == f"{_FOLDER}.tar.gz"]
+    if not inner:
         return files
-    unpacked = folder / f"{files.origin.stem}-{_FOLDER}.tar.gz"
     content = files.read(inner[0])
-    if not unpacked.is_file() or unpacked.stat().st_size != len(content):
-        write_atomically(unpacked, lambda file: file.write(content))
+    unpacked = folder / UNPACKED / f"{files.origin.stem}-{_FOLDER}.tar.gz"
+    write_atomically(unpacked, lambda file: file.write(content))
     return open_files(unpacked, folder, progress)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from cimbench.datasets.archives import open_files
+from cimbench.datasets.archives import open_files, version_of
 from cimbench.datasets.catalogue import Catalogue
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.fetch import Advance, ArchiveParameters, fetch_archive
@@ -33,7 +33,7 @@ def catalogue(parameters: Food101Parameters, folder: Path, progress: Advance) ->
     label = {name: number for number, name in enumerate(class_names)}
     return Catalogue(
         origin=str(archive),
-        version=parameters.archive.checksum or str(archive.stat().st_size),
+        version=version_of(parameters.archive, archive),
         class_names=tuple(class_names),
         names=tuple(item for item, _ in items),
         labels=torch.tensor([label[item.partition("/")[0]] for item, _ in items]),
@@ -45,7 +45,7 @@ def catalogue(parameters: Food101Parameters, folder: Path, progress: Advance) ->
 def _lines(files: Files, place: dict[str, str], name: str) -> list[str]:
     if name not in place:
         raise InputError(f"{files.origin}: {name} is missing, so this is not the layout of Food-101; check the archive")
-    return files.read(place[name]).decode().split()
+    return [line.strip() for line in files.text(place[name]).splitlines() if line.strip()]
 
 
 def _check_items(items: list[tuple[str, bool]], class_names: list[str], place: dict[str, str], archive: Path) -> None:

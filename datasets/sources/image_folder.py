@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cimbench.datasets.archives import open_files
+from cimbench.datasets.archives import open_files, version_of
 from cimbench.datasets.catalogue import Catalogue
-from cimbench.datasets.class_folders import catalogue_of, class_folders, drawn
+from cimbench.datasets.class_folders import Picture, catalogue_of, class_folders, drawn
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.fetch import Advance, ArchiveParameters, expanded, fetch_archive
 from cimbench.datasets.files import Files, FolderFiles
@@ -45,10 +45,7 @@ def catalogue(parameters: ImageFolderParameters, folder: Path, progress: Advance
     else:
         assert parameters.archive is not None
         archive = fetch_archive(parameters.archive, folder, progress)
-        files, version = (
-            open_files(archive, folder, progress),
-            parameters.archive.checksum or str(archive.stat().st_size),
-        )
+        files, version = open_files(archive, folder, progress), version_of(parameters.archive, archive)
     train = class_folders(files, parameters.train)
     if parameters.test is None:
         return split_by_seed(files, train, version, parameters.test_share, parameters.seed)
@@ -61,7 +58,9 @@ def catalogue(parameters: ImageFolderParameters, folder: Path, progress: Advance
     return catalogue_of(files, tuple(train), items, version)
 
 
-def split_by_seed(files: Files, classes: dict[str, list[str]], version: str, test_share: float, seed: int) -> Catalogue:
+def split_by_seed(
+    files: Files, classes: dict[str, list[Picture]], version: str, test_share: float, seed: int
+) -> Catalogue:
     """Training pictures first; each class's draw depends on its own name and count alone."""
     alone = [name for name, pictures in classes.items() if len(pictures) < 2]
     if alone:

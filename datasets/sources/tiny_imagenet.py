@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from cimbench.datasets.archives import open_files
+from cimbench.datasets.archives import open_files, version_of
 from cimbench.datasets.catalogue import Catalogue
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.fetch import Advance, ArchiveParameters, fetch_archive
@@ -22,11 +23,14 @@ class TinyImageNetParameters:
     classes: int | None = None
 
 
+Box = tuple[int, int, int, int]
+
+
 @dataclass(frozen=True)
 class _Item:
     name: str  # path below the archive's folder
     label: int
-    box: tuple[int, int, int, int]
+    box: Box
     is_test: bool
 
 
@@ -37,7 +41,7 @@ def catalogue(parameters: TinyImageNetParameters, folder: Path, progress: Advanc
     place = files.without_top
     if "wnids.txt" not in place:
         raise InputError(f"{archive}: wnids.txt is missing, so this is not the layout of Tiny ImageNet; check it")
-    wnids = sorted(files.read(place["wnids.txt"]).decode().split())
+    wnids = sorted(files.text(place["wnids.txt"]).split())
     if parameters.classes is not None and not 1 <= parameters.classes <= len(wnids):
         raise InputError(f"dataset.parameters.classes is {parameters.classes}; the archive has 1 to {len(wnids)}")
     wnids = wnids[: parameters.classes]
@@ -46,11 +50,11 @@ def catalogue(parameters: TinyImageNetParameters, folder: Path, progress: Advanc
     if missing:
         names = "\n".join(f"  {name}" for name in missing)
         raise InputError(f"{archive}: {len(missing)} listed images are not there; fetch the archive again:\n{names}")
-    text = files.read(place["words.txt"]).decode() if "words.txt" in place else ""
+    text = files.text(place["words.txt"]) if "words.txt" in place else ""
     words = dict(line.split("\t", 1) for line in text.splitlines() if "\t" in line)
     return Catalogue(
         origin=str(archive),
-        version=parameters.archive.checksum or str(archive.stat().st_size),
+        version=version_of(parameters.archive, archive),
         class_names=tuple(f"{wnid} {words.get(wnid, '')}".split(",")[0].strip() for wnid in wnids),
         names=tuple(item.name for item in items),
         labels=torch.tensor([item.label for item in items]),
@@ -60,26 +64,31 @@ def catalogue(parameters: TinyImageNetParameters, folder: Path, progress: Advanc
     )
 
 
-def _box(fields: list[str]) -> tuple[int, int, int, int]:
-    """The files' inclusive corners as XYXY with exclusive ends."""
-    x0, y0, x1, y1 = map(int, fields)
-    return x0, y0, x1 + 1, y1 + 1
-
-
 def _items(files: Files, place: dict[str, str], wnids: list[str]) -> list[_Item]:
     items: list[_Item] = []
     for label, wnid in enumerate(wnids):
-        listing = f"train/{wnid}/{wnid}_boxes.txt"
-        for name, *box in _rows(files, place, listing):
-            items.append(_Item(f"train/{wnid}/images/{name}", label, _box(box), False))
+        for (name,), box in _rows(files, place, f"train/{wnid}/{wnid}_boxes.txt", 1):
+            items.append(_Item(f"train/{wnid}/images/{name}", label, box, False))
     position = {wnid: label for label, wnid in enumerate(wnids)}
-    for name, wnid, *box in _rows(files, place, "val/val_annotations.txt"):
+    for (name, wnid), box in _rows(files, place, "val/val_annotations.txt", 2):
         if wnid in position:
-            items.append(_Item(f"val/images/{name}", position[wnid], _box(box), True))
+            items.append(_Item(f"val/images/{name}", position[wnid], box, True))
     return items
 
 
-def _rows(files: Files, place: dict[str, str], name: str) -> list[list[str]]:
+def _rows(files: Files, place: dict[str, str], name: str, words: int) -> Iterator[tuple[list[str], Box]]:
+    """Of each line the words before the box, and the box: the file's inclusive corners as XYXY with exclusive ends."""
     if name not in place:
         raise InputError(f"{files.origin}: {name} is missing; fetch the archive again")
-    return [line.split("\t") for line in files.read(place[name]).decode().splitlines() if line.strip()]
+    for number, line in enumerate(files.text(place[name]).splitlines()):
+        if not line.strip():
+            continue
+        before, corners = line.split("\t")[:words], line.split("\t")[words:]
+        try:
+            x0, y0, x1, y1 = map(int, corners)
+        except ValueError as error:
+            raise InputError(
+                f"{files.origin}: {name}, line {number + 1} is {line!r}; it should end with four whole numbers: "
+                "get the archive from its official source"
+            ) from error
+        yield before, (x0, y0, x1 + 1, y1 + 1)
