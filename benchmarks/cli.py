@@ -112,7 +112,7 @@ def _records(suite: Suite) -> tuple[list[Any], dict[str, str]]:
 def report(suite: Suite, _arguments: argparse.Namespace) -> str:
     """Write the suite's tables and pictures from its records."""
     from cimbench.benchmarks.report.boxes import write_boxes_table
-    from cimbench.benchmarks.report.plots import curve_figure, gallery_figure, save_figure
+    from cimbench.benchmarks.report.plots import boxes_figure, curve_figure, gallery_figure, save_figure
     from cimbench.benchmarks.report.sizes import write_sizes
     from cimbench.benchmarks.report.tables import write_tables
 
@@ -123,10 +123,13 @@ def report(suite: Suite, _arguments: argparse.Namespace) -> str:
     paths += write_sizes(suite.results / "tables", records, cells, suite.store)
     curve = suite.results / "plots" / "accuracy-over-phases.png"
     save_figure(curve_figure(records), curve)
-    pictures = [(cell.title, cell.folder / "gallery-phase-1.png") for cell in suite.cells()]
-    shown = [(title, path) for title, path in pictures if path.is_file()][:: len(suite.matrix.seeds)]
-    if shown:
+    firsts = [cell for cell in suite.cells() if cell.seed == suite.matrix.seeds[0]]
+    shown = [(cell.title, cell.folder / "gallery-phase-1.png") for cell in firsts]
+    if shown := [(title, path) for title, path in shown if path.is_file()]:
         save_figure(gallery_figure(shown), suite.results / "plots" / "what-the-memory-keeps.png")
+    boxes = [(cell.title, sorted(cell.folder.glob("boxes-phase-*.png"))) for cell in firsts]
+    if boxes := [(title, paths) for title, paths in boxes if paths]:
+        save_figure(boxes_figure(boxes), suite.results / "plots" / "boxes.png")
     return f"{', '.join(map(str, [*paths, curve]))}: written. Next: cimbench show"
 
 

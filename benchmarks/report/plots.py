@@ -79,6 +79,21 @@ def gallery_figure(pictures: Sequence[tuple[str, Path]]) -> Figure:
     return figure
 
 
+def boxes_figure(pictures: Sequence[tuple[str, Sequence[Path]]]) -> Figure:
+    """Boxes and maps without their pictures: a row a cell, its phases side by side."""
+    drawn = [(title, [imread(path) for path in paths]) for title, paths in pictures]
+    columns = max(len(row) for _, row in drawn)
+    figure = Figure(figsize=(2.9 * columns, 1.05 * len(drawn) + 0.3), layout="constrained")
+    panels = figure.subplots(len(drawn), columns, squeeze=False)
+    for axes in panels.flatten():
+        axes.set_axis_off()
+    for row, (title, shown) in enumerate(drawn):
+        for column, picture in enumerate(shown):
+            panels[row, column].imshow(picture)
+            panels[row, column].set_title(f"{title}, phase {column + 1}", fontsize=7, loc="left")
+    return figure
+
+
 def _cycle(values: Sequence[str]) -> Iterator[str]:
     while True:
         yield from values

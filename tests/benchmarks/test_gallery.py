@@ -8,8 +8,9 @@ import pytest
 import torch
 from torchvision.io import decode_image
 
+from cimbench.benchmarks.cli import main
 from cimbench.benchmarks.config import find_cell
-from cimbench.benchmarks.report.plots import gallery_figure
+from cimbench.benchmarks.report.plots import boxes_figure, gallery_figure
 from cimbench.benchmarks.run import run_cell
 from tests.benchmarks.workplace import furnish
 from tests.conftest import coloured_store
@@ -51,3 +52,25 @@ def test_boxes_are_drawn_without_the_pictures(workspace: Path) -> None:
     run_cell(grey, Silent())
     heat = decode_image(str(grey.folder / "boxes-phase-1.png"))[:, 4:132, 4:132]
     assert len(torch.unique(heat.flatten(1), dim=1).T) > 20
+
+
+def test_boxes_of_all_phases_stand_side_by_side(workspace: Path) -> None:
+    """A row a cell; the report writes it for the first seed."""
+    suite = furnish(workspace)
+    rows = []
+    for compressor in ("center_box", "class_activation"):
+        cell = find_cell(suite, "replay", compressor, 3)
+        run_cell(cell, Silent())
+        rows.append((cell.title, sorted(cell.folder.glob("boxes-phase-*.png"))))
+    axes = boxes_figure(rows).axes
+    assert [one.get_title(loc="left") for one in axes] == [
+        f"replay + {compressor}, seed 3, phase {phase}"
+        for compressor in ("center_box", "class_activation")
+        for phase in (1, 2)
+    ]
+    shown = axes[1].images[0].get_array()
+    assert shown is not None and shown.shape[:2] == (136, 268)
+    assert main(["--params", "params.json", "report"]) == 2  # the suite's own cells are not run
+    run_cell(find_cell(suite, "replay", "none", 3), Silent())
+    assert main(["--params", "params.json", "report"]) == 0
+    assert (suite.results / "plots/boxes.png").read_bytes()[:4] == b"\x89PNG"
