@@ -11,9 +11,10 @@ from typing import Any
 from cimbench.benchmarks.metrics import accuracy_per_phase
 from cimbench.benchmarks.record import Record
 from cimbench.datasets.fetch import Advance
-from cimbench.methods.optimisation import EpochReport
+from cimbench.methods.optimisation import BatchReport, EpochReport
 
 _LINE_EVERY = 5.0  # seconds between lines where there is no terminal
+_LOOK = 0.5  # seconds within which an epoch's batches are not shown
 
 
 class Bar:
@@ -76,6 +77,8 @@ class CellProgress:
     def __init__(self, title: str) -> None:
         self._bar = Bar(title)
         self._phases = 1
+        self._loss = ""  # of the last epoch
+        self._shown = time.monotonic()
 
     def started(self, record: Record, resumed: int) -> None:
         """Say where the cell goes on."""
@@ -85,13 +88,22 @@ class CellProgress:
 
     def epoch(self, report: EpochReport) -> None:
         """Move the bar."""
+        self._loss = f" loss {report.loss:.3f}"
+        self._show(report, 1.0, "")
+
+    def batch(self, report: BatchReport) -> None:
+        """Move the bar within an epoch that takes longer than a look."""
+        if time.monotonic() - self._shown > _LOOK:
+            self._show(report, report.done / report.batches, f" batch {report.done}/{report.batches}")
+
+    def _show(self, report: EpochReport | BatchReport, share: float, batch: str) -> None:
+        """The bar at `share` of an epoch."""
+        self._shown = time.monotonic()
         words = f"{report.stage} " if report.stage else ""
-        note = (
-            f"phase {report.phase + 1}/{self._phases} {words}epoch {report.epoch + 1}/{report.epochs} "
-            f"loss {report.loss:.3f}"
-        )
-        done = (report.phase + 1) * report.epochs if report.stage else report.phase * report.epochs + report.epoch + 1
-        self._bar.update(done, self._phases * report.epochs, note)
+        note = f"phase {report.phase + 1}/{self._phases} {words}epoch {report.epoch + 1}/{report.epochs}{batch}{self._loss}"
+        learnt = report.epochs if report.stage else report.epoch + share
+        total = 1000 * self._phases * report.epochs
+        self._bar.update(int(1000 * (report.phase * report.epochs + learnt)), total, note)
 
     def phase(self, record: Record) -> None:
         """Print the phase's accuracy over all classes seen, per head, and the memory."""
@@ -126,6 +138,11 @@ class Listeners:
         """Tell all."""
         for listener in self._listeners:
             listener.epoch(report)
+
+    def batch(self, report: BatchReport) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener.batch(report)
 
     def phase(self, record: Record) -> None:
         """Tell all."""

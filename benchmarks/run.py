@@ -32,7 +32,7 @@ from cimbench.methods.compression.artifacts import Artifacts
 from cimbench.methods.compression.store import ExemplarStore
 from cimbench.methods.memory import ExemplarMemory
 from cimbench.methods.method import Method, Setup
-from cimbench.methods.optimisation import EpochReport, Task
+from cimbench.methods.optimisation import BatchReport, EpochReport, Task
 from cimbench.methods.pool import Pool
 from cimbench.methods.progress import Progress, State
 
@@ -48,6 +48,9 @@ class Listener(Protocol):
 
     def epoch(self, report: EpochReport) -> None:
         """An epoch is done."""
+
+    def batch(self, report: BatchReport) -> None:
+        """A batch is done: told thousands of times."""
 
     def phase(self, record: Record) -> None:
         """A phase is done and on the disk."""
@@ -219,6 +222,7 @@ def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener, pr
             else None,
         ),
         on_epoch=on_epoch,
+        on_batch=listener.batch,
         progress=progress or Progress(),
         positions=phase.positions,
         compressor=memory.compressor if bench.method.uses_memory else None,

@@ -20,7 +20,7 @@ from cimbench.benchmarks.metrics import headline
 from cimbench.benchmarks.parameters import flatten
 from cimbench.benchmarks.record import PhaseRecord, Record
 from cimbench.benchmarks.report.plots import confusion_figure, curve_figure
-from cimbench.methods.optimisation import EpochReport
+from cimbench.methods.optimisation import BatchReport, EpochReport
 
 _MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else the page opens for language models
 _BATCH = 100  # parameters a call may log
@@ -44,6 +44,9 @@ class Tracker:
 
     def epoch(self, report: EpochReport) -> None:
         """Epochs are logged with their phase."""
+
+    def batch(self, report: BatchReport) -> None:
+        """Batches are not."""
 
     def phase(self, record: Record) -> None:
         """Add the phase, and after the last one the final metrics and pictures."""

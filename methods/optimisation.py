@@ -44,12 +44,25 @@ class EpochReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchReport:
+    """How far an epoch is: `done` of `batches` batches; the other numbers are 0-based."""
+
+    phase: int
+    stage: str
+    epoch: int
+    epochs: int
+    done: int
+    batches: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """One phase as a method learns it: `pool` has its new images and the replayed exemplars.
 
     progress: of an earlier attempt at this phase, and where this one's is kept. compressor: learns beside the method,
     where it does. positions: (N,) of the new images among the data set's training images. nominal_exemplars:
-    uncompressed ones that an old class's share of the budget holds.
+    uncompressed ones that an old class's share of the budget holds. on_batch: is told of every batch; what it does has
+    to be quick.
     """
 
     phase: int
@@ -61,6 +74,7 @@ class Task:
     positions: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     nominal_exemplars: int = 0
     compressor: Compressor | None = None
+    on_batch: Callable[[BatchReport], None] = lambda _report: None
 
 
 def train(
@@ -148,6 +162,7 @@ class Trainer:
         batches, side = self.sampler.batches(epoch), self.network.input_side
         for images, labels in task.pool.batches(batches[len(self.batch_losses) :]):
             self.batch_losses.append(self._step(augment(images, self.augmentation, self.random, side), labels))
+            self._tell_batch(epoch, len(batches))
             if len(self.batch_losses) < len(batches):
                 task.progress.after_batch(self.stage, len(self.batch_losses), self.state_dict)
         self._finish_epoch(torch.stack(self.batch_losses))
@@ -210,6 +225,10 @@ class Trainer:
             where = f"phase {phase + 1}, epoch {len(self.losses) + 1}, batch {batch + 1}"
             raise NonFiniteLossError(f"the loss is {float(losses[batch])} in {where}", phase)
         self.losses.append(float(losses.mean()))
+
+    def _tell_batch(self, epoch: int, batches: int) -> None:
+        where = {"phase": self.task.phase, "stage": self.stage, "epoch": epoch, "epochs": self.epochs}
+        self.task.on_batch(BatchReport(**where, done=len(self.batch_losses), batches=batches))  # type: ignore[arg-type]
 
     def _tell(self, epoch: int) -> None:
         self.task.on_epoch(

@@ -17,7 +17,7 @@ from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.packed_store import open_store, save_store
 from cimbench.datasets.split import make_split, save_split
 from cimbench.methods.budget import UNITS
-from cimbench.methods.optimisation import EpochReport
+from cimbench.methods.optimisation import BatchReport, EpochReport
 from tests.conftest import coloured_store, tiny_suite
 from tests.methods.small_sources import SMALL_SOURCES, source_store
 
@@ -37,6 +37,9 @@ class Silent:
 
     def epoch(self, report: EpochReport) -> None:
         self.reports.append(report)
+
+    def batch(self, report: BatchReport) -> None:
+        pass
 
     def phase(self, record: Record) -> None:
         pass
