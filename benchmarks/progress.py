@@ -100,7 +100,8 @@ class CellProgress:
         """The bar at `share` of an epoch."""
         self._shown = time.monotonic()
         words = f"{report.stage} " if report.stage else ""
-        note = f"phase {report.phase + 1}/{self._phases} {words}epoch {report.epoch + 1}/{report.epochs}{batch}{self._loss}"
+        epoch = f"{words}epoch {report.epoch + 1}/{report.epochs}"
+        note = f"phase {report.phase + 1}/{self._phases} {epoch}{batch}{self._loss}"
         learnt = report.epochs if report.stage else report.epoch + share
         total = 1000 * self._phases * report.epochs
         self._bar.update(int(1000 * (report.phase * report.epochs + learnt)), total, note)
