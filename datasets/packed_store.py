@@ -208,7 +208,7 @@ def put_in_place(partial: Path, folder: Path) -> None:
         folder.rename(old)
     partial.rename(folder)
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.old"):
-        shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def open_store(folder: Path) -> PackedStore:

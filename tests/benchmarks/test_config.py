@@ -235,3 +235,45 @@ def test_every_suite_is_valid_and_is_called_like_its_file(name: str) -> None:
     suite = build(Suite, composed(f"suite={name}"), name)
     assert suite.suite == name
     suite.dataset.build_source()
+
+
+PAPER_SIZED = ("food101", "imagenet100", "imagenet100-first", "imagenet1000")
+
+
+@pytest.mark.parametrize("name", PAPER_SIZED)
+def test_the_paper_sized_suites_are_the_papers(name: str) -> None:
+    """SPEC 1, 2, 4 and 5, by hand."""
+    suite = build(Suite, composed(f"suite={name}"), name)
+    assert (suite.dataset.name, suite.recipe) == (name, "paper")
+    network = suite.network
+    assert (network.architecture, network.width, network.stem, network.input_side) == ("resnet18", 64, "imagenet", 224)
+    assert (suite.protocol.name, suite.protocol.phases, suite.protocol.order_seed) == ("lfs", 10, 1993)
+    assert (suite.budget.exemplars_per_class, suite.budget.sharing) == (20.0, "fixed_total")
+    _, parameters = suite.dataset.build_source()
+    foster = find_cell(suite, "foster", "cim", 1993)
+    assert (foster.training.base_epochs, foster.training.epochs, foster.training.gradient_clip) == (200, 170, None)
+    assert foster.build_compressor_parameters()[1].artifacts.refresh_epochs == 40
+    assert foster.build_method_parameters()[1].beta1 == ((0.95,) if name == "food101" else (0.97,))
+    checksums = {
+        field.name: value.checksum.removeprefix("md5:")
+        for field in dataclasses.fields(parameters)
+        if (value := getattr(parameters, field.name)) is not None
+    }
+    assert checksums == (
+        {"archive": "85eeb15f3717b99a5da872d97d918f87"}
+        if name == "food101"
+        else {
+            "train": "1d675b47d978889d74fa0da5fadfb00e",
+            "val": "29b22e2961454d5413ddabcf34fc5622",
+            "devkit": "fa75699e90414af021442c21a62c3abf",
+        }
+    )
+
+
+def test_a_data_set_is_not_called_like_another_source() -> None:
+    """The name is what tables print."""
+    with pytest.raises(InputError, match=r"dataset.name is 'imagenet100-first', which is another source than"):
+        build(Suite, composed("suite=imagenet100", "dataset.name=imagenet100-first"), "params.yaml")
+    with pytest.raises(InputError, match=r"dataset.name is 'imagenet100', which is another source than"):
+        build(Suite, composed("suite=imagenet100-first", "dataset.name=imagenet100"), "params.yaml")
+    build(Suite, composed("suite=imagenet100", "dataset.name=mine"), "params.yaml")
