@@ -1,4 +1,7 @@
-"""What a person sees while work goes on: bars where rich is installed and there is a terminal, else lines."""
+"""What a person sees while work goes on: bars where rich is installed and there is a terminal, else lines.
+
+Bytes are shown with their rate and the time left.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from cimbench.benchmarks.metrics import accuracy_per_phase
 from cimbench.benchmarks.record import Record
-from cimbench.datasets.fetch import Advance
+from cimbench.datasets.download.display import Advance
 from cimbench.methods.optimisation import BatchReport, EpochReport
 
 _LINE_EVERY = 5.0  # seconds between lines where there is no terminal
@@ -18,40 +22,70 @@ _LOOK = 0.5  # seconds within which an epoch's batches are not shown
 
 
 class Bar:
-    """One bar. Without a terminal (or without rich) it is a line every few seconds."""
+    """One bar. Without a terminal (or without rich) it is a line every few seconds. Called, it counts."""
 
     def __init__(self, title: str) -> None:
         self.title = title
         self._last_line = time.monotonic()
         self._rich: Any = None
         self._job: Any = None
-        if sys.stderr.isatty():
-            self._start_rich()
+        self._counted: str | None = None  # of which bytes; None: no bytes, but things
+        self._begun = (0.0, 0)  # when, and at how many bytes
+        self._start_rich()
 
     def _start_rich(self) -> None:
+        if not sys.stderr.isatty():
+            return
         try:
+            from rich import progress
             from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         except ModuleNotFoundError:
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+        columns: list[Any] = [progress.TextColumn("{task.description}"), progress.BarColumn()]
+        if self._counted is None:
+            columns += [progress.TextColumn("{task.percentage:>3.0f} %"), progress.TimeElapsedColumn()]
+        else:
+            columns += [progress.DownloadColumn(), progress.TransferSpeedColumn()]
         console = Console(stderr=True)
-        self._rich = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True)
+        self._rich = progress.Progress(*columns, progress.TimeRemainingColumn(), console=console, transient=True)
         self._job = self._rich.add_task(self.title, total=None)
         self._rich.start()
 
+    def _switch(self, counted: str | None, done: int = 0) -> None:
+        """Go over to counting something else, or anew, with a rate of its own."""
+        if counted != self._counted or done < self._begun[1]:
+            self.close()
+            self._counted, self._begun = counted, (time.monotonic(), done)
+            self._start_rich()
+
+    def __call__(self, done: int, total: int) -> None:
+        self.update(done, total)
+
     def update(self, done: int, total: int, note: str = "") -> None:
         """Show that `done` of `total` is done."""
+        self._switch(None)
+        self._show(done, total, note, f"{100 * done // max(1, total)} %")
+
+    def bytes_done(self, done: int, total: int | None, note: str) -> None:
+        """Show that `done` of `total` bytes (None: nobody knows) are done, how fast, and what time that leaves."""
+        self._switch(note, done)
+        seconds = time.monotonic() - self._begun[0]
+        rate = (done - self._begun[1]) / max(seconds, 1e-9)
+        amount = f"{done / 1e6:,.1f} MB" if total is None else f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
+        left = "" if total is None or rate <= 0 else f", {timedelta(seconds=round((total - done) / rate))} left"
+        self._show(done, total, note, f"{amount}, {rate / 1e6:,.1f} MB/s{left}")
+
+    def _show(self, done: int, total: int | None, note: str, text: str) -> None:
         if self._rich is not None:
             self._rich.update(self._job, completed=done, total=total, description=f"{self.title} {note}".strip())
         elif time.monotonic() - self._last_line > _LINE_EVERY:
             self._last_line = time.monotonic()
-            print(f"{self.title} {note} {100 * done // max(1, total)} %", file=sys.stderr, flush=True)
+            print(f"{self.title} {note} {text}", file=sys.stderr, flush=True)
 
     def line(self, text: str) -> None:
         """Print a line that stays, above the bar."""
         if self._rich is not None:
-            self._rich.console.print(text, highlight=False)
+            self._rich.console.print(text, highlight=False, markup=False)
         else:
             print(text, file=sys.stderr, flush=True)
 
@@ -59,14 +93,15 @@ class Bar:
         """Take the bar away."""
         if self._rich is not None:
             self._rich.stop()
+            self._rich = None
 
 
 @contextmanager
 def bar(title: str) -> Iterator[Advance]:
-    """A progress function (done, total) for as long as the block runs."""
+    """A progress function (done, total), a Display too, for as long as the block runs."""
     shown = Bar(title)
     try:
-        yield lambda done, total: shown.update(done, total)
+        yield shown
     finally:
         shown.close()
 

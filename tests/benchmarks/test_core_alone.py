@@ -24,6 +24,8 @@ ABSENT = (
     "safetensors",
     "scipy",
     "aiohttp",
+    "requests",
+    "urllib3",
 )
 
 # torch itself asks on import what else is there, so it comes first
