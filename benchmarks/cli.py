@@ -112,7 +112,8 @@ def _records(suite: Suite) -> tuple[list[Any], dict[str, str]]:
 def report(suite: Suite, _arguments: argparse.Namespace) -> str:
     """Write the suite's tables and pictures from its records."""
     from cimbench.benchmarks.report.boxes import write_boxes_table
-    from cimbench.benchmarks.report.plots import boxes_figure, curve_figure, gallery_figure, save_figure
+    from cimbench.benchmarks.report.curves import curve_figure
+    from cimbench.benchmarks.report.plots import boxes_figure, gallery_figure, save_figure
     from cimbench.benchmarks.report.sizes import write_sizes
     from cimbench.benchmarks.report.tables import write_tables
 

@@ -19,7 +19,8 @@ from mlflow.tracking import MlflowClient
 from cimbench.benchmarks.metrics import headline
 from cimbench.benchmarks.parameters import flatten
 from cimbench.benchmarks.record import PhaseRecord, Record
-from cimbench.benchmarks.report.plots import confusion_figure, curve_figure
+from cimbench.benchmarks.report.curves import curve_figure
+from cimbench.benchmarks.report.plots import confusion_figure
 from cimbench.methods.optimisation import BatchReport, EpochReport
 
 _MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else the page opens for language models

@@ -1,4 +1,4 @@
-"""Pictures of a suite: accuracy over phases, confusion."""
+"""Pictures of a suite: what the memory keeps, boxes, confusion."""
 
 from __future__ import annotations
 
@@ -9,51 +9,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from cimbench.benchmarks.metrics import accuracy_per_phase
 from cimbench.benchmarks.record import Record
 from cimbench.datasets.arrays import load_arrays, write_atomically
 
 # Okabe and Ito's colours, told apart by colour-blind readers too
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-# for each head the line's style; the first head of a list is drawn solid
-STYLES = ("-", "--", ":")
 TILE = 132  # pixels a column of a gallery takes
 
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG, atomically."""
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150, bbox_inches="tight"))
-
-
-def curve_figure(records: Sequence[Record]) -> Figure:
-    """Accuracy over all classes seen after each phase: one colour per method and compressor, one style per head.
-
-    Lines are means over seeds; the band spans the lowest to the highest seed.
-    """
-    figure = Figure(figsize=(8.4, 4.2), layout="constrained")
-    axes = figure.subplots()
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(f"{record.config['method']['name']} + {record.config['compressor']['name']}", []).append(
-            record
-        )
-    for colour, (name, members) in zip(_cycle(COLOURS), groups.items(), strict=False):
-        for style, head in zip(_cycle(STYLES), members[0].heads, strict=False):
-            curves = [accuracy_per_phase(r.counts(head).correct, r.tested) for r in members]
-            curve = 100 * np.array(curves)
-            phases = np.arange(1, curve.shape[1] + 1)
-            axes.plot(phases, curve.mean(0), style, color=colour, marker="o", markersize=3, label=f"{name} ({head})")
-            if len(curve) > 1:
-                axes.fill_between(phases, curve.min(0), curve.max(0), color=colour, alpha=0.12, linewidth=0)
-    axes.set_xlabel("phase")
-    axes.set_ylabel("accuracy over all classes seen (%)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_ylim(0, 100)
-    axes.grid(alpha=0.25)
-    figure.legend(fontsize=8, frameon=False, loc="outside right upper")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    return figure
 
 
 def gallery_figure(pictures: Sequence[tuple[str, Path]]) -> Figure:
@@ -92,11 +58,6 @@ def boxes_figure(pictures: Sequence[tuple[str, Sequence[Path]]]) -> Figure:
             panels[row, column].imshow(picture)
             panels[row, column].set_title(f"{title}, phase {column + 1}", fontsize=7, loc="left")
     return figure
-
-
-def _cycle(values: Sequence[str]) -> Iterator[str]:
-    while True:
-        yield from values
 
 
 def confusion_figure(folder: Path, record: Record) -> Iterator[tuple[str, Figure]]:

@@ -15,8 +15,8 @@ import torch
 from cimbench.benchmarks.cli import main
 from cimbench.benchmarks.config import find_cell, load_suite
 from cimbench.benchmarks.record import PhaseRecord, Record, load_record
+from cimbench.benchmarks.report.curves import curve_figure
 from cimbench.benchmarks.report.differences import differences_table, paired
-from cimbench.benchmarks.report.plots import curve_figure
 from cimbench.benchmarks.report.sizes import size_groups, sizes_table, write_sizes
 from cimbench.benchmarks.report.tables import caption, footnotes, numbers_table, reading_table, write_tables
 from cimbench.benchmarks.run import run_cell
@@ -156,6 +156,21 @@ def test_the_curve_shows_the_means_and_the_band_the_extremes() -> None:
     assert corners[:, 1].max() == pytest.approx(100)
 
 
+def test_many_cells_have_a_panel_a_method_and_head() -> None:
+    cells = []
+    for method in ("replay", "wa", "icarl"):
+        for compressor, right in (("none", 5), ("full", 9)):
+            made = record(1, [[8], [right, 5]], method)
+            made.config["compressor"]["name"] = compressor
+            cells.append(made)
+    panels = [axes for axes in curve_figure(cells).axes if axes.axison]
+    assert [axes.get_title(loc="left") for axes in panels] == ["replay, linear", "wa, linear", "icarl, linear"]
+    for axes in panels:
+        plain, full = axes.get_lines()
+        assert (plain.get_label(), full.get_label()) == ("none", "full")
+        np.testing.assert_allclose([plain.get_ydata()[1], full.get_ydata()[1]], [50, 70])
+
+
 def test_the_command_writes_and_prints_what_was_measured(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     suite = furnish(workspace, matrix={"compressors": ["none", "class_activation"]})
     assert main(["--params", "params.json", "report"]) == 2
@@ -169,7 +184,9 @@ def test_the_command_writes_and_prints_what_was_measured(workspace: Path, capsys
     assert "- replay-class_activation-3: not run." in printed
     assert "results/test/tables/comparison.md" in printed
     pictures = workspace / "results/test/plots"
-    assert {path.name for path in pictures.iterdir()} == {"accuracy-over-phases.png", "what-the-memory-keeps.png"}
+    assert {path.name for path in pictures.iterdir()} == {
+        *("accuracy-over-phases.png", "boxes.png", "what-the-memory-keeps.png")
+    }
     assert main(["--params", "params.json", "cells"]) == 0
     assert "replay-none-3  done\nreplay-class_activation-3  not run" in capsys.readouterr().out
 
