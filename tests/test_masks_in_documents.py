@@ -1,0 +1,63 @@
+"""The numbers on masks in docs/cim.md and README.md are those in results/."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.conftest import ROOT, table_rows
+from tests.test_documents import committed
+
+PAGE = (ROOT / "docs/cim.md").read_text()
+LAST, MORE = "last accuracy (%)", "last accuracy: difference [95 %]"
+Row = dict[str, str]
+
+
+def printed(name: str) -> list[Row]:
+    """The rows of a marked table, their columns numbered since two may have one name."""
+    block = PAGE.split(f"<!-- masks: {name} -->")[1].split("<!-- end of masks -->")[0]
+    lines = [line.strip().strip("|").split("|") for line in block.strip().splitlines()[2:]]
+    return [{str(number): cell.strip() for number, cell in enumerate(line)} for line in lines]
+
+
+def measured(suite: str, name: str, **wanted: str) -> Row:
+    """The row of a committed table that has these values."""
+    found = [row for row in table_rows(committed(f"results/{suite}/tables/{name}.md")) if wanted.items() <= row.items()]
+    assert len(found) == 1, (suite, name, wanted)
+    return found[0]
+
+
+def more_than_plain_boxes(suite: str, method: str, compressor: str, head: str) -> str:
+    """What a compressor is more than class_activation; for none the opposite of what that is more than none."""
+    wanted = {"method": method, "head": head}
+    if compressor != "none":
+        return measured(suite, "differences", compressor=compressor, against="class_activation", **wanted)[MORE]
+    opposite = measured(suite, "differences", compressor="class_activation", against="none", **wanted)[MORE]
+    mean, low, high = map(float, re.findall(r"[+-]\d+\.\d", opposite))
+    return f"{-mean:+.1f} [{-high:+.1f}, {-low:+.1f}]"
+
+
+def test_masks_on_the_default_images() -> None:
+    rows = printed("embedded")
+    assert [row["0"] for row in rows] == ["none", "full", "center_box", "class_activation", "cim"]
+    for row in rows:
+        compressor = row["0"]
+        for place, (method, head) in ((1, ("replay", "nme")), (3, ("foster", "teacher"))):
+            own = measured("embedded-masks", "comparison", method=method, compressor=compressor, head=head)
+            assert row[str(place)] == own[LAST]
+            plain = compressor == "class_activation"
+            more = "-" if plain else more_than_plain_boxes("embedded-masks", method, compressor, head)
+            assert row[str(place + 1)] == more
+        boxes = measured("embedded-masks", "boxes", method="replay", compressor=compressor)
+        columns = ("box (%)", "overlap (%)", "exemplars a class")
+        assert [row["5"], row["6"], row["7"]] == [boxes[name] for name in columns]
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_why_masks_do_not_pay_there(place: int) -> None:
+    row, suite = printed("why")[place], "embedded-masks-why"
+    compressor = row["0"].split(",")[0]
+    assert row["1"] == more_than_plain_boxes(suite, "replay", compressor, "nme")
+    boxes = measured(suite, "boxes", compressor=compressor)
+    assert [row["2"], row["3"], row["4"]] == [boxes[n] for n in ("box (%)", "overlap (%)", "exemplars a class")]
