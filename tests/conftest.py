@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +156,8 @@ def replaced(suite: Suite, **changes: Any) -> Suite:
 
 def table_rows(text: str) -> list[dict[str, str]]:
     """Rows of the first Markdown table, by column."""
-    lines = [line.strip().strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    after = itertools.dropwhile(lambda line: not line.startswith("|"), text.splitlines())
+    table = itertools.takewhile(lambda line: line.startswith("|"), after)
+    lines = [line.strip().strip("|").split("|") for line in table]
     names = [name.strip() for name in lines[0]]
     return [dict(zip(names, (cell.strip() for cell in line), strict=True)) for line in lines[2:]]
