@@ -8,7 +8,7 @@ from pathlib import Path
 from cimbench.datasets.archives import open_files, version_of
 from cimbench.datasets.catalogue import Catalogue
 from cimbench.datasets.class_folders import Picture, catalogue_of, class_folders, drawn
-from cimbench.datasets.errors import InputError
+from cimbench.datasets.errors import InputError, printable
 from cimbench.datasets.fetch import Advance, ArchiveParameters, expanded, fetch_archive
 from cimbench.datasets.files import Files, FolderFiles
 
@@ -52,7 +52,7 @@ def catalogue(parameters: ImageFolderParameters, folder: Path, progress: Advance
     test = class_folders(files, parameters.test)
     if train.keys() != test.keys():
         only = {"train": sorted(train.keys() - test.keys()), "test": sorted(test.keys() - train.keys())}
-        told = "; ".join(f"only in {part}: {', '.join(names[:10])}" for part, names in only.items() if names)
+        told = "; ".join(f"only in {p}: {', '.join(map(printable, n[:10]))}" for p, n in only.items() if n)
         raise InputError(f"{files.origin}: training and test folders have different classes; {told}")
     items = [(name, label, part is test) for part in (train, test) for label, c in enumerate(train) for name in part[c]]
     return catalogue_of(files, tuple(train), items, version)
@@ -62,7 +62,7 @@ def split_by_seed(
     files: Files, classes: dict[str, list[Picture]], version: str, test_share: float, seed: int
 ) -> Catalogue:
     """Training pictures first; each class's draw depends on its own name and count alone."""
-    alone = [name for name, pictures in classes.items() if len(pictures) < 2]
+    alone = [printable(name) for name, pictures in classes.items() if len(pictures) < 2]
     if alone:
         raise InputError(f"{files.origin}: one picture cannot be split into training and test: {', '.join(alone[:10])}")
     items = []

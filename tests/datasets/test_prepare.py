@@ -109,6 +109,34 @@ def test_original_keeps_the_files_that_decoders_read(content: bytes, kept: bool,
     assert store.digest == open_store(tmp_path / "s").digest
 
 
+def test_a_file_that_only_pillow_reads_is_encoded_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept has to be read by the decoder that training uses."""
+
+    def refusing(_content: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("not by me")
+
+    content = picture(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "decoded_jpeg", refusing)
+        store = prepared(catalogue([content] * 6), tmp_path, encoding="original", quality=50)
+    assert store.pixels[: store.spans[0, 1]].numpy().tobytes() != content
+    assert store.image(0).shape[1:] == (32, 40)
+
+
+def test_few_pictures_are_made_ahead(tmp_path: Path) -> None:
+    """Memory holds some for each worker, however many there are."""
+    contents, asked = pictures(200), [0]
+
+    def content(index: int) -> bytes | torch.Tensor:
+        asked.append(max(asked[-1], index + 1))
+        return contents[index]
+
+    ahead: list[int] = []
+    found = catalogue(contents, content=content)
+    prepare(found, PrepareParameters(), tmp_path / "s", tmp_path, lambda n, _: ahead.append(asked[-1] - n), workers=2)
+    assert max(ahead) <= 5
+
+
 def test_sixteen_bits_keep_their_brightness(tmp_path: Path) -> None:
     """Pillow alone clips at 255: everything would be white."""
     levels = np.linspace(0, 65535, 32 * 40).astype(np.uint16).reshape(32, 40)

@@ -111,7 +111,7 @@ HARMS: dict[str, Harm] = {
     "empty journal": lambda _, journal: journal.write_bytes(b""),
     "shorter bytes": lambda images, _: images.write_bytes(images.read_bytes()[:-3]),
     "no bytes": lambda images, _: images.unlink(),
-    "more bytes": lambda images, _: images.write_bytes(images.read_bytes() + b"more"),
+    "more bytes": lambda images, _: images.write_bytes(images.read_bytes() + b"more" * 30_000),
     "both lost": lambda images, journal: (images.unlink(), journal.unlink(), images.parent.rmdir()),
 }
 
