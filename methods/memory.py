@@ -111,7 +111,8 @@ class ExemplarMemory:
             kept.append(candidates.subset(torch.tensor(chosen, dtype=torch.int64)))
             self.names += [mine.names[i] for i in chosen]
             if len(mine.boxes):
-                overlaps.append(overlap(kept[-1].headers.boxes, mine.boxes[torch.tensor(chosen, dtype=torch.int64)]))
+                people = mine.boxes[torch.tensor(chosen, dtype=torch.int64)]
+                overlaps.append(overlap(kept[-1].headers.boxes, people)[people[:, 0] >= 0])
         self.store = ExemplarStore.joined(kept)
         self.overlaps = torch.cat([torch.empty(0), *overlaps])
 

@@ -20,10 +20,14 @@ SHARES = {"small": 0.3, "middle": 0.4, "large": 0.3}
 
 
 def mean_areas(store: ImageStore) -> dict[str, float]:
-    """Mean share of the image that people's boxes take, over a class's training images."""
-    train = torch.nonzero(~store.is_test).flatten()
-    areas, labels = area_shares(store.boxes[train], store.sizes[train]), store.labels[train]
-    return {name: float(areas[labels == label].mean()) for label, name in enumerate(store.class_names)}
+    """Mean share of the image that people's boxes take, over a class's training images that have one.
+
+    A class without any is left out.
+    """
+    boxed = torch.nonzero(~store.is_test & (store.boxes[:, 0] >= 0)).flatten()
+    areas, labels = area_shares(store.boxes[boxed], store.sizes[boxed]), store.labels[boxed]
+    mine = {name: areas[labels == label] for label, name in enumerate(store.class_names)}
+    return {name: float(found.mean()) for name, found in mine.items() if len(found)}
 
 
 def size_groups(areas: dict[str, float]) -> dict[str, list[str]]:

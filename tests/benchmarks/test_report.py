@@ -17,7 +17,7 @@ from cimbench.benchmarks.config import find_cell, load_suite
 from cimbench.benchmarks.record import PhaseRecord, Record, load_record
 from cimbench.benchmarks.report.curves import curve_figure
 from cimbench.benchmarks.report.differences import differences_table, paired
-from cimbench.benchmarks.report.sizes import size_groups, sizes_table, write_sizes
+from cimbench.benchmarks.report.sizes import mean_areas, size_groups, sizes_table, write_sizes
 from cimbench.benchmarks.report.tables import caption, footnotes, numbers_table, reading_table, write_tables
 from cimbench.benchmarks.run import run_cell
 from cimbench.datasets.arrays import load_arrays
@@ -248,6 +248,18 @@ def test_sizes_of_objects_by_hand() -> None:
     assert groups["large"] == ["class 7", "class 8", "class 9"]
     eleven = size_groups({**areas, "class 10": 0.9})
     assert [len(members) for members in eleven.values()] == [3, 5, 3]
+
+
+def test_pictures_without_a_box_count_for_nothing(workspace: Path) -> None:
+    """ImageNet has boxes for a part of its pictures: neither sizes nor overlaps are means with zeros."""
+    store = coloured_store(train=6)
+    store.boxes[:] = torch.tensor([0, 0, 8, 4])
+    store.boxes[::2] = -1
+    store.boxes[store.labels == 2] = -1
+    assert mean_areas(store) == dict.fromkeys(("class 0", "class 1", "class 3"), 32 / 256)
+    suite = furnish(workspace, store)
+    record = run_cell(find_cell(suite, "replay", "object_box", 3), Silent())
+    assert record.phases[-1].memory["box_overlap"] == 1.0
 
 
 def test_a_group_without_a_class_says_so(workspace: Path) -> None:
