@@ -30,7 +30,7 @@ repro: install  ## run the suite in params.yaml and print its table
 	$(BIN)/cimbench show
 
 test: install  ## unit, contract, pipeline and tracking tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
 lint: install  ## style, by ruff
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from cimbench.benchmarks.record import load_record
 from tests.conftest import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(540)]
+pytestmark = [pytest.mark.xdist_group("pipeline"), pytest.mark.slow, pytest.mark.timeout(540)]
 
 SMALL_SUITE = {
     "suite": "small-copy",

@@ -23,7 +23,12 @@ from cimbench.datasets.packed_store import verify_store
 from tests.benchmarks.test_pipeline import copy_of_the_project
 from tests.datasets.ilsvrc import Mini, write_archives
 
-pytestmark = [pytest.mark.slow, pytest.mark.shared_data, pytest.mark.timeout(540)]
+pytestmark = [
+    pytest.mark.xdist_group("pipeline of data"),  # one copy of the project for all
+    pytest.mark.slow,
+    pytest.mark.shared_data,
+    pytest.mark.timeout(540),
+]
 
 DIGITS = {
     "side": 32,

@@ -25,7 +25,7 @@ from tests.benchmarks.test_resume import CutAt, PowerCutError
 from tests.benchmarks.workplace import cell_arguments, furnish
 from tests.methods.test_contract import Silent
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.xdist_group("tracking"), pytest.mark.slow]  # one server for all
 
 
 @pytest.fixture(scope="module")

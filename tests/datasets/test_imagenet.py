@@ -32,6 +32,9 @@ from tests.datasets.ilsvrc import (
 )
 
 
+pytestmark = pytest.mark.xdist_group("imagenet")  # archives of a thousand classes are made once
+
+
 @pytest.fixture(scope="module")
 def mini() -> Mini:
     return Mini.make()
