@@ -31,7 +31,6 @@ from tests.datasets.ilsvrc import (
     write_tree,
 )
 
-
 pytestmark = pytest.mark.xdist_group("imagenet")  # archives of a thousand classes are made once
 
 
