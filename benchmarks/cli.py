@@ -124,12 +124,14 @@ def report(suite: Suite, _arguments: argparse.Namespace) -> str:
     paths += write_sizes(suite.results / "tables", records, cells, suite.store)
     curve = suite.results / "plots" / "accuracy-over-phases.png"
     save_figure(curve_figure(records), curve)
-    firsts = [cell for cell in suite.cells() if cell.seed == suite.matrix.seeds[0]]
+    measured = {record.cell for record in records}
+    firsts = [cell for cell in suite.cells() if cell.seed == suite.matrix.seeds[0] and cell.name in measured]
     shown = [(cell.title, cell.folder / "gallery-phase-1.png") for cell in firsts]
     if shown := [(title, path) for title, path in shown if path.is_file()]:
         save_figure(gallery_figure(shown), suite.results / "plots" / "what-the-memory-keeps.png")
-    boxes = [(cell.title, sorted(cell.folder.glob("boxes-phase-*.png"))) for cell in firsts]
-    if boxes := [(title, paths) for title, paths in boxes if paths]:
+    phases = range(1, len(records[0].phases) + 1)
+    boxes = [(cell.title, [cell.folder / f"boxes-phase-{phase}.png" for phase in phases]) for cell in firsts]
+    if boxes := [(title, paths) for title, paths in boxes if any(path.is_file() for path in paths)]:
         save_figure(boxes_figure(boxes), suite.results / "plots" / "boxes.png")
     return f"{', '.join(map(str, [*paths, curve]))}: written. Next: cimbench show"
 

@@ -208,7 +208,7 @@ def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener, pr
         listener.epoch(report)
 
     side = bench.cell.augment.source_side or bench.cell.suite.network.input_side
-    feed = feed_of(images, side, bench.device, bench.cell.suite.feed)
+    feed = feed_of(images, side, bench.device, bench.cell.suite.feed, copies=2 if wears else 1)
     return Task(
         phase=phase.index,
         old_classes=phase.old_classes,

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms.v2 import functional as transforms
 
-from cimbench.datasets.errors import check_at_least, check_choice
+from cimbench.datasets.errors import InputError, check_at_least, check_choice
 from cimbench.datasets.image_store import ImageStore, squashed
 from cimbench.datasets.packed_store import PackedStore, readers, runs
 
@@ -28,7 +29,8 @@ class FeedParameters:
     """resident_bytes: largest set (pixels at the side that is learnt) that rests on the device; larger ones are read
     from the disk batch by batch, `ahead` of them before they are needed. Neither changes a number.
 
-    decoder: of JPEG bytes that are read so: "cpu", by threads, or "device", nvJPEG, whose pixels differ in rounding.
+    decoder: of the JPEG bytes that are learnt: "cpu", by threads, or "device", nvJPEG, whose pixels differ in rounding
+    and which therefore reads every set batch by batch. Boxes and evaluation see the CPU's pixels in either case.
     """
 
     resident_bytes: int = 4_000_000_000
@@ -80,20 +82,26 @@ class Streamed(Feed):
 
     def __init__(self, store: ImageStore, side: int, device: torch.device, parameters: FeedParameters) -> None:
         self.store, self.side, self.device, self.ahead = store, side, device, parameters.ahead
-        on_device = parameters.decoder == "device" and device.type == "cuda"
-        self._decodes_there = on_device and isinstance(store, PackedStore) and store.encoding == "jpeg"
+        self._decodes_there = parameters.decoder == "device"
 
     def __len__(self) -> int:
         return len(self.store)
 
     def batch(self, indices: Tensor) -> Tensor:
         """Read, decoded, squashed and sent now."""
-        if self._decodes_there:
-            return self._decoded_there(indices.tolist())
         numbers = indices.tolist()
+        if self._decodes_there and numbers:
+            return self._decoded_there(numbers)
         there = self.device.type == "cuda"
-        images = torch.empty(len(numbers), 3, self.side, self.side, dtype=torch.uint8, pin_memory=there)
-        images = images if there else images.to(memory_format=torch.channels_last)
+        images = torch.empty(
+            len(numbers),
+            3,
+            self.side,
+            self.side,
+            dtype=torch.uint8,
+            memory_format=torch.channels_last,
+            pin_memory=there,
+        )
 
         def place(positions: range) -> None:
             for position in positions:
@@ -106,8 +114,24 @@ class Streamed(Feed):
         """By nvJPEG; squashed there, pictures of one size together."""
         assert isinstance(self.store, PackedStore)
         content = [self.store.content(number) for number in numbers]
-        decoded = decode_jpeg(content, mode=ImageReadMode.RGB, device=self.device)
-        images = torch.empty(len(numbers), 3, self.side, self.side, dtype=torch.uint8, device=self.device)
+        torch.cuda.current_stream(self.device).synchronize()  # nvJPEG writes on streams of its own
+        try:
+            decoded = decode_jpeg(content, mode=ImageReadMode.RGB, device=self.device)
+        except RuntimeError as error:
+            shown = ", ".join(self.store.names[number] for number in numbers[:3])
+            raise InputError(
+                f"{self.store.file.path}: a picture of {shown}, ... cannot be decoded by nvJPEG ({error}); see "
+                "`cimbench verify`, or set feed.decoder to cpu"
+            ) from error
+        images = torch.empty(
+            len(numbers),
+            3,
+            self.side,
+            self.side,
+            dtype=torch.uint8,
+            memory_format=torch.channels_last,
+            device=self.device,
+        )
         sizes: dict[tuple[int, ...], list[int]] = {}
         for position, image in enumerate(decoded):
             sizes.setdefault(tuple(image.shape), []).append(position)
@@ -117,9 +141,19 @@ class Streamed(Feed):
         return images
 
 
-def feed_of(store: ImageStore, side: int, device: torch.device, parameters: FeedParameters) -> Feed:
-    """A store's pictures at `side` pixels: resting on the device where they fit into parameters.resident_bytes."""
-    if 3 * side * side * len(store) <= parameters.resident_bytes:
+def feed_of(store: ImageStore, side: int, device: torch.device, parameters: FeedParameters, copies: int = 1) -> Feed:
+    """A store's pictures at `side` pixels: resting on the device where `copies` of them fit into resident_bytes.
+
+    InputError where parameters.decoder is the device and it cannot decode these.
+    """
+    if parameters.decoder == "device":
+        if device.type != "cuda" or not isinstance(store, PackedStore) or store.encoding != "jpeg":
+            raise InputError(
+                "feed.decoder is 'device', but nvJPEG decodes JPEG bytes on a GPU alone; set it to cpu, or "
+                "dataset.prepare.encoding to jpeg and device to cuda"
+            )
+        return Streamed(store, side, device, parameters)
+    if copies * 3 * side * side * len(store) <= parameters.resident_bytes:
         return Resident(store.resized(side).to(device))
     return Streamed(store, side, device, parameters)
 
@@ -153,11 +187,17 @@ def _taken(future: Future[tuple[Made, torch.cuda.Event | None]], device: torch.d
     return found
 
 
+@cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """One a device: memory that is kept for a stream is of no use to another."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call, no-any-return]
+
+
 def _on_a_stream_of_its_own(
     make: Callable[[Item], Made], device: torch.device
 ) -> Callable[[Item], tuple[Made, torch.cuda.Event | None]]:
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    taker = torch.cuda.current_stream(device)
+    stream, taker = _side_stream(device), torch.cuda.current_stream(device)
+    stream.wait_stream(taker)  # what is read there, labels and exemplars, is whole
 
     def made(item: Item) -> tuple[Made, torch.cuda.Event | None]:
         with torch.cuda.stream(stream):

@@ -182,15 +182,17 @@ class Trainer:
         """Once more through what was learnt, with batches of random streams of their own."""
         random = self._stream("mask augment", epoch)
         order = generator(self.seed, "mask order", *self.purpose, epoch)
-        left = torch.empty(0, dtype=torch.int64)
+        left = latest = torch.empty(0, dtype=torch.int64)
 
         def draw(count: int) -> tuple[Tensor, Tensor]:
-            nonlocal left
+            nonlocal left, latest
             if len(left) < min(count, len(self.task.pool)):
                 again = torch.randperm(len(self.task.pool), generator=order)
-                was_left = torch.isin(again, left)
-                left = torch.cat([left, again[~was_left], again[was_left]])  # once more after all the others
-            indices, left = left[:count], left[count:]
+                was_left, recent = torch.isin(again, left), torch.isin(again, latest)
+                others = again[~was_left & ~recent]  # the latest batch and what is left come after all others
+                left = torch.cat([left, others, again[~was_left & recent], again[was_left]])
+            latest, left = left[:count], left[count:]
+            indices = latest
             images, labels = self.task.pool.batch(indices)
             return augment(images, self.augmentation, random, self.network.input_side), labels
 

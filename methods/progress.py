@@ -26,7 +26,9 @@ class Progress:
 
     def after_epoch(self, stage: str, done: int, epochs: int, state: Callable[[], State]) -> None:
         """Keep a stage's state if `done` of `epochs` epochs are due for it, or the last."""
-        if self.every is None or (done % self.every and done < epochs):
+        if self.every is None and self.batches is None:
+            return
+        if done < epochs and (self.every is None or done % self.every):
             return
         self.states[stage] = state()
         self.save(self.states)

@@ -21,9 +21,9 @@ NOTE = (
 
 
 def _mean(record: Record, value: str) -> float:
-    """Of a number in the memory's account, over phases; NaN where a phase has none."""
-    found = [phase.memory.get(value) for phase in record.phases]
-    return float(np.mean([np.nan if one is None else float(one) for one in found]))
+    """Of a number in the memory's account, over the phases that have it; NaN where none has."""
+    found = [float(one) for one in (phase.memory.get(value) for phase in record.phases) if one is not None]
+    return float(np.mean(found)) if found else float("nan")
 
 
 def _share_of_time(phase: PhaseRecord) -> float:

@@ -43,7 +43,8 @@ def _one_panel(groups: dict[tuple[str, str], list[Record]]) -> Figure:
 
 def _panels(groups: dict[tuple[str, str], list[Record]]) -> Figure:
     wanted = list(dict.fromkeys((method, head) for (method, _), found in groups.items() for head in found[0].heads))
-    colours = dict(zip(dict.fromkeys(compressor for _, compressor in groups), cycle(COLOURS), strict=False))
+    looks = [(colour, style) for style in STYLES for colour in COLOURS]
+    look = dict(zip(dict.fromkeys(compressor for _, compressor in groups), cycle(looks), strict=False))
     columns = min(4, len(wanted))
     rows = -(-len(wanted) // columns)
     figure = Figure(figsize=(2.6 * columns + 1.6, 2.3 * rows), layout="constrained")
@@ -52,8 +53,8 @@ def _panels(groups: dict[tuple[str, str], list[Record]]) -> Figure:
         axes.set_axis_off()
     for axes, (method, head) in zip(panels, wanted, strict=False):
         for (owner, compressor), members in groups.items():
-            if owner == method:
-                _draw(axes, members, head, colours[compressor], "-", compressor)
+            if owner == method and all(head in record.heads for record in members):
+                _draw(axes, members, head, *look[compressor], compressor)
         _dress(axes)
         axes.set_title(f"{method}, {head}", fontsize=9, loc="left")
     lines = {line.get_label(): line for axes in panels for line in axes.get_lines()}

@@ -46,8 +46,8 @@ def gallery_figure(pictures: Sequence[tuple[str, Path]]) -> Figure:
 
 
 def boxes_figure(pictures: Sequence[tuple[str, Sequence[Path]]]) -> Figure:
-    """Boxes and maps without their pictures: a row a cell, its phases side by side."""
-    drawn = [(title, [imread(path) for path in paths]) for title, paths in pictures]
+    """Boxes and maps without their pictures: a row a cell, its phases side by side; empty where one has no picture."""
+    drawn = [(title, [imread(path) if path.is_file() else None for path in paths]) for title, paths in pictures]
     columns = max(len(row) for _, row in drawn)
     figure = Figure(figsize=(2.9 * columns, 1.05 * len(drawn) + 0.3), layout="constrained")
     panels = figure.subplots(len(drawn), columns, squeeze=False)
@@ -55,7 +55,8 @@ def boxes_figure(pictures: Sequence[tuple[str, Sequence[Path]]]) -> Figure:
         axes.set_axis_off()
     for row, (title, shown) in enumerate(drawn):
         for column, picture in enumerate(shown):
-            panels[row, column].imshow(picture)
+            if picture is not None:
+                panels[row, column].imshow(picture)
             panels[row, column].set_title(f"{title}, phase {column + 1}", fontsize=7, loc="left")
     return figure
 

@@ -36,6 +36,7 @@ def suite_records(folder: Path) -> list[Record]:
 
 def _beside_the_budget(record: Record) -> dict[str, Any]:
     kept = {name: value for name, value in record.config.items() if name not in ("budget", "seed")}
+    kept |= {"data digest": record.data_digest, "classes a phase": record.group_sizes}
     return kept | {"exemplars_per_class": record.config["budget"]["exemplars_per_class"]}
 
 
@@ -49,7 +50,8 @@ def check_alike(suites: Sequence[Sequence[Record]]) -> None:
             raise InputError(f"suites {other.suite} and {record.suite} differ in more than the unit: {told}")
     units = [records[0].config["budget"]["unit"] for records in suites]
     if len(set(units)) < len(units):
-        raise InputError(f"suites {', '.join(records[0].suite for records in suites)} count in {', '.join(units)}")
+        names = ", ".join(records[0].suite for records in suites)
+        raise InputError(f"suites {names} count in {', '.join(units)}; name suites with units of their own")
 
 
 def _last(record: Record, head: str) -> float:
@@ -74,9 +76,8 @@ def units_table(suites: Sequence[Sequence[Record]]) -> pd.DataFrame:
     grouped = [groups_of_cells(records) for records in suites]
     rows: list[dict[str, str]] = []
     for method, compressor in dict.fromkeys(key for groups in grouped for key in groups):
-        heads = dict.fromkeys(
-            head for groups in grouped if (method, compressor) in groups for head in groups[method, compressor][0].heads
-        )
+        cells = [record for groups in grouped for record in groups.get((method, compressor), [])]
+        heads = [head for head in cells[0].heads if all(head in record.heads for record in cells)]
         for head in heads:
             row = {"method": method, "compressor": compressor, "head": head}
             for records, groups in zip(suites, grouped, strict=True):
@@ -91,10 +92,10 @@ def units_table(suites: Sequence[Sequence[Record]]) -> pd.DataFrame:
 
 
 def write_units(results: Path, names: Sequence[str]) -> Path:
-    """units.md in the first suite's tables."""
+    """The table, in a file called after the first suite; DVC's outs are left alone."""
     suites = [suite_records(results / name) for name in names]
     table = formatted(units_table(suites), "github")
     captions = "\n".join(f"- {caption(records)}" for records in suites)
-    path = results / names[0] / "tables" / "units.md"
+    path = results / "units" / f"{names[0]}.md"
     write_atomically(path, lambda file: file.write(f"{table}\n\n{NOTE}\n\n{captions}\n".encode()))
     return path

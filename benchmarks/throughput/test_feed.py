@@ -165,12 +165,12 @@ def trainer_of(pool: Pool, device: str) -> Trainer:
 
 
 def bare_steps(trainer: Trainer, count: int, device: str) -> Callable[[], None]:
-    """As many steps of the same training on a batch that is already there."""
-    images = torch.randn(BATCH[device], 3, SIDE, SIDE, device=device)
-    labels = torch.arange(BATCH[device], device=device) % 64
+    """As many steps of the same training on one of its own batches, which is already there."""
+    pixels, labels = trainer.task.pool.batch(torch.arange(BATCH[device]))
+    images = augment(pixels, USUAL, torch.Generator(device).manual_seed(0), SIDE)
 
     def steps() -> None:
-        for _ in range(count // BATCH[device]):
+        for _ in range(-(-count // BATCH[device])):
             trainer._step(images, labels)
 
     return steps
@@ -191,16 +191,21 @@ def test_epoch(benchmark: BenchmarkFixture, stores: Callable[[str], PackedStore]
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("reduced", [False, True], ids=["originals", "reduced"])
 def test_epoch_by_torchvision(
-    benchmark: BenchmarkFixture, stores: Callable[[str], PackedStore], tmp_path: Path, device: str
+    benchmark: BenchmarkFixture, stores: Callable[[str], PackedStore], tmp_path: Path, device: str, reduced: bool
 ) -> None:
-    """The same epoch as one would write it otherwise: ImageFolder, DataLoader and the usual transforms on the files."""
-    pool = pool_of(stores(device), device)
+    """The same epoch as one would write it otherwise: ImageFolder, DataLoader and the usual transforms on the files.
+
+    On the files as they came, and on the reduced ones that the store has.
+    """
+    store = stores(device)
+    pool = pool_of(store, device)
     trainer, files = trainer_of(pool, device), photograph_files()
     for number in range(len(pool)):
         target = tmp_path / f"{number % len(files):03d}" / f"{number}.jpg"
         target.parent.mkdir(exist_ok=True)
-        target.write_bytes(files[number % len(files)])
+        target.write_bytes(store.content(number).numpy().tobytes() if reduced else files[number % len(files)])
     usual = v2.Compose(
         [
             v2.RandomResizedCrop(SIDE),
@@ -222,7 +227,8 @@ def test_epoch_by_torchvision(
             trainer._step(images.to(device, non_blocking=True), labels.to(device))
 
     job = Job(
-        step="epoch by ImageFolder + DataLoader", input=f"{len(pool)} files as they came, {workers} workers",
+        step="epoch by ImageFolder + DataLoader",
+        input=f"{len(pool)} files {'reduced alike' if reduced else 'as they came'}, {workers} workers",
         device=device, images=len(pool), moved=len(pool) * 4 * 3 * SIDE**2, bound="Pillow and the transforms, on cores",
         ceiling_name="the bare steps",
     )  # fmt: skip

@@ -48,14 +48,20 @@ class Artifacts:
         assert self.compressor.artifacts is not None
         if epoch == 0 or epoch % self.compressor.artifacts.refresh_epochs:
             return
-        boxes, worn = [], []
-        for indices in torch.split(torch.arange(len(self.images)), _CHUNK):  # never all of them at full resolution
-            part = self.images.subset(indices)
-            boxes.append(self.compressor.worn.boxes(part, network, self.random).xyxy)
-            if self.resident:
-                worn.append(self._compressed(part, boxes[-1], network.device))
-        self.boxes, self.worn = torch.cat(boxes), torch.cat(worn) if worn else self.worn
+        self.worn = torch.empty(0)
+        parts = (self.images.subset(indices) for indices in self._chunks())
+        self.boxes = torch.cat([self.compressor.worn.boxes(part, network, self.random).xyxy.cpu() for part in parts])
         self.refreshes += 1
+
+    def _chunks(self) -> tuple[Tensor, ...]:
+        """Of all images, since never all of them are held at full resolution."""
+        return torch.split(torch.arange(len(self.images)), _CHUNK)
+
+    def _make_all(self, device: torch.device) -> None:
+        """The compressed versions by the present boxes; nothing is copied to put them together."""
+        self.worn = torch.empty(len(self.images), 3, self.side, self.side, dtype=torch.uint8, device=device)
+        for indices in self._chunks():
+            self.worn[indices] = self._compressed(self.images.subset(indices), self.boxes[indices], device)
 
     def _compressed(self, images: ImageStore, boxes: Tensor, device: torch.device) -> Tensor:
         """(n, 3, side, side) uint8 on the device: images as they look when replayed."""
@@ -74,19 +80,19 @@ class Artifacts:
         if not len(where):
             return images
         which = indices[where]
+        if self.resident and not len(self.worn):
+            self._make_all(images.device)
         if self.resident:
-            worn = self.worn[which.to(self.worn.device)]
+            worn = self.worn[which.to(images.device)]
         else:
-            worn = self._compressed(self.images.subset(which), self.boxes[which.to(self.boxes.device)], images.device)
+            worn = self._compressed(self.images.subset(which), self.boxes[which], images.device)
         return images.index_copy(0, where.to(images.device), worn.to(images.device))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Refreshes so far, the boxes and versions made at the last one, the random stream."""
-        kept = {"worn": self.worn, "boxes": self.boxes}
-        return {"refreshes": torch.tensor(self.refreshes), "random": self.random.get_state(), **kept}
+        """Refreshes so far, the boxes made at the last one, the random stream; the versions follow from the boxes."""
+        return {"refreshes": torch.tensor(self.refreshes), "random": self.random.get_state(), "boxes": self.boxes}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Wear what was worn."""
-        self.refreshes, self.worn = int(state["refreshes"]), state["worn"].to(self.worn.device)
-        self.boxes = state["boxes"].to(self.boxes.device)
+        self.refreshes, self.worn, self.boxes = int(state["refreshes"]), torch.empty(0), state["boxes"].cpu()
         self.random.set_state(state["random"].cpu())

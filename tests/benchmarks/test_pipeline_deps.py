@@ -83,6 +83,12 @@ def test_the_fetch_stage_depends_on_what_reads_archives_addresses() -> None:
     assert listed("fetch") >= import_closure(ROOT / "benchmarks/receipt.py") - {ROOT / "datasets/errors.py"}
 
 
+def test_the_split_stage_depends_on_what_draws() -> None:
+    needed = import_closure(ROOT / "datasets/split.py")
+    values = {ROOT / f"datasets/{name}.py" for name in ("arrays", "errors", "image_store")}
+    assert needed - values <= listed("split")
+
+
 def test_the_report_depends_on_what_it_prints() -> None:
     deps = listed("report")
     needed = import_closure(ROOT / "benchmarks/report/tables.py", ROOT / "benchmarks/report/plots.py")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cimbench.benchmarks.config import Cell, find_cell
-from cimbench.benchmarks.registry import METHODS
+from cimbench.benchmarks.registry import METHODS, load
 from cimbench.benchmarks.run import run_cell
-from cimbench.datasets.feed import FeedParameters
+from cimbench.datasets.feed import FeedParameters, Resident
+from cimbench.methods.compression.artifacts import Artifacts
 from tests.benchmarks.test_resume import FOUR_PHASES, PowerCutError, outcome
 from tests.benchmarks.test_resume_within_a_phase import batches
 from tests.benchmarks.workplace import furnish
@@ -48,8 +50,18 @@ def test_streaming_changes_no_bit(workspace: Path, method: str, compressor: str)
     cell = find_cell(suite, method, compressor, 3)
     run_cell(cell, Silent())
     expected = without_times(cell.folder)
-    run_cell(streamed(cell), Silent())
+    asked = Counter[bool]()
+    real = Artifacts._compressed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Artifacts, "_compressed", lambda a, *r: asked.update([a.resident]) or real(a, *r))
+        patch.setattr(Resident, "batch", None)
+        run_cell(streamed(cell), Silent())
     assert without_times(cell.folder) == expected
+    assert set(asked) == ({False} if cell_has_memory(method) else set())  # worn versions are made batch by batch
+
+
+def cell_has_memory(method: str) -> bool:
+    return bool(load("method", METHODS, method)[0].uses_memory)
 
 
 def test_larger_images_for_random_crops_are_streamed_too(workspace: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_cell_that_one_suite_lacks_says_so() -> None:
 
 def test_suites_that_differ_in_more_are_refused() -> None:
     raw, coded = suites()
-    with pytest.raises(InputError, match="count in raw_bytes, raw_bytes"):
+    with pytest.raises(InputError, match="count in raw_bytes, raw_bytes; name suites with"):
         units_table([raw, raw])
     coded[0].config["training"]["learning_rate"] = 0.5
     with pytest.raises(InputError, match=r"suite-raw_bytes and suite-coded_bytes differ .* training.learning_rate"):
@@ -60,7 +60,7 @@ def test_the_table_is_written_from_folders(tmp_path: Path) -> None:
         for made in records:
             made.save(tmp_path / made.suite / "cells" / made.cell)
     path = write_units(tmp_path, ["suite-raw_bytes", "suite-coded_bytes"])
-    assert path == tmp_path / "suite-raw_bytes/tables/units.md"
+    assert path == tmp_path / "units/suite-raw_bytes.md"
     assert table_rows(path.read_text())[0]["raw bytes: exemplars"] == "17 ± 1"
     with pytest.raises(InputError, match="nothing/cells: no cell is complete; run the suite first"):
         write_units(tmp_path, ["nothing"])

@@ -118,6 +118,20 @@ def test_bad_values_are_named(values: dict[str, object], words: str) -> None:
         FeedParameters(**values)  # type: ignore[arg-type]
 
 
+def test_nvjpeg_is_refused_where_it_cannot_decode() -> None:
+    store = ImageStore.from_images(list(textured_images(4, 8, 8, 0)), [0] * 4)
+    with pytest.raises(InputError, match="'device', but nvJPEG decodes JPEG bytes on a GPU alone"):
+        feed_of(store, 8, CPU, FeedParameters(decoder="device"))
+
+
+def test_no_pictures_are_an_empty_batch_and_two_copies_take_twice_the_room() -> None:
+    store = ImageStore.from_images(list(textured_images(4, 8, 8, 0)), [0] * 4)
+    nothing = torch.empty(0, dtype=torch.int64)
+    for feed in (Streamed(store, 8, CPU, FeedParameters()), Resident(store.resized(8))):
+        assert feed.batch(nothing).shape == (0, 3, 8, 8)
+    assert isinstance(feed_of(store, 8, CPU, FeedParameters(resident_bytes=4 * 192), copies=2), Streamed)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
 def test_nvjpeg_is_the_cpus_decoder_up_to_rounding(tmp_path: Path) -> None:
@@ -127,6 +141,7 @@ def test_nvjpeg_is_the_cpus_decoder_up_to_rounding(tmp_path: Path) -> None:
     here = Streamed(store, 24, CPU, FeedParameters()).batch(indices)
     assert float((there.float() - here.float()).abs().mean()) < 2
     sent = Streamed(store, 24, device, FeedParameters())
+    assert sent.batch(indices).is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(sent.batch(indices).cpu(), here)
     parts = list(prefetched(sent.batch, torch.split(indices, 5), 2, device))
     assert torch.equal(torch.cat(parts).cpu(), here)

@@ -20,6 +20,23 @@ def test_graph_memory_counts_each_piece_once() -> None:
     assert held.bytes == 800
 
 
+def test_what_is_given_back_does_not_count_whatever_else_is_taken() -> None:
+    """Four graphs one after another are as large as one, also where the memory between them is taken by others."""
+    x = torch.ones(1000, dtype=torch.float64, requires_grad=True)
+    others = []
+    with GraphMemory() as held:
+        for _ in range(4):
+            y = x.exp()
+            y.sin().sum().backward()  # sin keeps y, which exp keeps too
+            del y
+            others.append(torch.ones(1000, dtype=torch.float64))
+    assert held.bytes == 8000
+    with GraphMemory() as both:
+        kept = [(x * x).exp() for _ in range(2)]
+    assert both.bytes == 16000  # of exp's results; the weight x is no part of the graph
+    del kept, others
+
+
 @pytest.mark.usefixtures("workspace")
 @pytest.mark.parametrize("compressor", VARIANTS)
 def test_the_mask_levels_graph_is_smaller_in_parts(compressor: str) -> None:
