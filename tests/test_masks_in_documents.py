@@ -61,3 +61,24 @@ def test_why_masks_do_not_pay_there(place: int) -> None:
     assert row["1"] == more_than_plain_boxes(suite, "replay", compressor, "nme")
     boxes = measured(suite, "boxes", compressor=compressor)
     assert [row["2"], row["3"], row["4"]] == [boxes[n] for n in ("box (%)", "overlap (%)", "exemplars a class")]
+
+
+def test_what_is_said_of_them_is_what_intervals_say() -> None:
+    """Beyond noise: FOSTER's teacher with everything downsampled, people's boxes with nearest means; nothing else named."""
+    beyond = "last accuracy: beyond noise"
+
+    def noise(suite: str, method: str, compressor: str, head: str) -> str:
+        wanted = {"method": method, "compressor": compressor, "head": head, "against": "class_activation"}
+        return measured(suite, "differences", **wanted)[beyond]
+
+    assert noise("embedded-masks", "foster", "full", "teacher") == "yes"
+    assert noise("embedded-masks-why", "replay", "object_box", "nme") == "yes"
+    for compressor in ("center_box", "cim"):
+        for head in ("nme", "linear"):
+            assert noise("embedded-masks", "replay", compressor, head) == "no"
+        for head in ("nme", "student", "teacher"):
+            assert noise("embedded-masks", "foster", compressor, head) == "no"
+    assert {noise("embedded-masks-why", "replay", "random_box", head) for head in ("nme", "linear")} == {"no"}
+    more = measured("embedded-masks-why", "boxes", compressor="cim")["phi"]
+    usual = measured("embedded-masks", "boxes", method="replay", compressor="cim")["phi"]
+    assert f"{float(more.split()[0]) / float(usual.split()[0]):.1f} times as far" in PAGE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import shutil
 from typing import Any
@@ -264,3 +265,21 @@ def test_a_compressor_learns_after_each_epoch_of_the_first_training_alone() -> N
     assert epochs == [(0, 0.1), (1, pytest.approx(0.05))]
     train(module, module.loss, given, training(base_epochs=2), PLAIN, 0, "second")
     assert len(epochs) == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_batches_that_follow_share_nothing_across_the_end_of_the_images(seed: int) -> None:
+    """Twenty batches of 16 of 240 images: the fifteenth ends them, and the next begins them anew."""
+    seen: list[set[float]] = []
+
+    class Watching(Unused):
+        def after_epoch(self, network: Any, loss: Any, done: EpochDone) -> None:  # noqa: ARG002
+            seen.extend({float(image.sum()) for image in done.draw(16)[0]} for _ in range(20))
+
+    pixels = torch.arange(240, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous()
+    module = Slope(1.0)
+    given = dataclasses.replace(task(pixels), compressor=Watching())
+    train(module, module.loss, given, training(base_epochs=1, batch_size=120), PLAIN, seed)
+    assert all(len(batch) == 16 for batch in seen)
+    assert not any(one & other for one, other in itertools.pairwise(seen))
+    assert len(set.union(*seen[:15])) == 240
