@@ -11,6 +11,7 @@ from tests.test_documents import committed
 
 PAGE = (ROOT / "docs/cim.md").read_text()
 LAST, MORE = "last accuracy (%)", "last accuracy: difference [95 %]"
+SHOWN = ("exemplars", "last accuracy")
 Row = dict[str, str]
 
 
@@ -82,3 +83,24 @@ def test_what_is_said_of_them_is_what_intervals_say() -> None:
     more = measured("embedded-masks-why", "boxes", compressor="cim")["phi"]
     usual = measured("embedded-masks", "boxes", method="replay", compressor="cim")["phi"]
     assert f"{float(more.split()[0]) / float(usual.split()[0]):.1f} times as far" in PAGE
+
+
+def test_units_on_photographs() -> None:
+    rows = {
+        row["compressor"]: row
+        for row in table_rows(committed("results/units/tiny-masks.md"))
+        if (row["method"], row["head"]) == ("replay", "nme")
+    }
+    columns = [f"{unit}: {what}" for unit in ("paper units", "raw bytes", "coded bytes") for what in SHOWN]
+    for row in printed("units"):
+        assert [row[str(number)] for number in range(1, 7)] == [rows[row["0"]][name] for name in columns]
+    assert len(printed("units")) == 5
+    for compressor in ("center_box", "class_activation", "cim"):  # fewer than whole pictures
+        assert float(rows[compressor]["coded bytes: exemplars"]) < float(rows["none"]["coded bytes: exemplars"])
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_boxes_on_photographs(place: int) -> None:
+    row = printed("boxes")[place]
+    own, fosters = (measured("tiny-masks", "boxes", method=m, compressor=row["0"]) for m in ("replay", "foster"))
+    assert [row["1"], row["2"], row["3"]] == [own["box (%)"], own["overlap (%)"], fosters["overlap (%)"]]
