@@ -215,5 +215,7 @@ def test_artifacts_alone_are_worn_and_not_stored() -> None:
     expected = compressed(images, made("class_activation", **given), network, RAW, torch.Generator()).exemplars
     worn = Artifacts(images, alone, RAW, torch.Generator(), 16)
     worn.before_epoch(alone.artifacts.refresh_epochs, network)
-    assert torch.equal(worn.worn, expected.batch(torch.arange(2), 16))
-    assert not torch.equal(worn.worn, stored.batch(torch.arange(2), 16))
+    worn.chosen = torch.ones(2, dtype=torch.bool)
+    both = torch.arange(2)
+    assert torch.equal(worn.dressed(images.resized(16), both), expected.batch(both, 16))
+    assert not torch.equal(worn.worn, stored.batch(both, 16))
