@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
@@ -18,6 +18,7 @@ from torchvision.transforms.v2 import functional as transforms
 from cimbench.datasets.errors import InputError, check_at_least, check_choice
 from cimbench.datasets.image_store import ImageStore, squashed
 from cimbench.datasets.packed_store import PackedStore, readers, runs
+from cimbench.datasets.threads import single_threaded_pool
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -166,7 +167,8 @@ def prefetched(make: Callable[[Item], Made], items: Iterable[Item], ahead: int, 
     """
     made = _on_a_stream_of_its_own(make, device) if device.type == "cuda" else lambda item: (make(item), None)
     waiting: deque[Future[tuple[Made, torch.cuda.Event | None]]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="prefetcher") as thread:
+    readers()  # begun here, since what is begun in another thread takes that one's number of threads
+    with single_threaded_pool(1, "prefetcher") as thread:
         try:
             for item in items:
                 waiting.append(thread.submit(made, item))

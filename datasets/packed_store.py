@@ -21,19 +21,20 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from cimbench.datasets.arrays import load_arrays, save_arrays, write_to_disk
 from cimbench.datasets.errors import InputError, printable
 from cimbench.datasets.image_store import ImageStore, squashed
+from cimbench.datasets.threads import single_threaded_pool
 
 ENCODINGS = ("raw", "jpeg")
 _KEPT = ("sizes", "labels", "class_names", "names", "is_test", "boxes", "damaged")
 BYTES, INDEX = "images.bin", "index.npz"
 CHECKED_WHOLE = 1 << 30  # bytes up to which a store is compared with its digest whenever it is opened
-_MAPPED_AT_ONCE = 1 << 28  # bytes read after which pages are given back to the system
+_MAPPED_AT_ONCE = 1 << 26  # bytes read after which pages are given back; the system maps some beside those read
 _CHUNK = 1 << 22
 
 
 @cache
 def readers() -> ThreadPoolExecutor:
     """The threads that decode; decoding leaves Python's lock alone."""
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="reader")
+    return single_threaded_pool(len(os.sched_getaffinity(0)), "reader")
 
 
 class MappedFile:

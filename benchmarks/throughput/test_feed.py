@@ -125,10 +125,10 @@ def test_feed(benchmark: BenchmarkFixture, stores: Callable[[str], PackedStore],
     """The whole feed of an epoch with nobody learning; the ceiling is decoding alone."""
     pool, random = pool_of(stores(device), device), torch.Generator(device).manual_seed(0)
     order = list(torch.split(torch.arange(len(pool)), BATCH[device]))
+    bound = "augmentation, decoding beside it" if device == "cpu" else "the JPEG decoder, augmentation beside it"
     job = Job(
         step="feed", input=f"{len(pool)} JPEG, batches of {BATCH[device]}", device=device, images=len(pool),
-        moved=len(pool) * (3 * SHORT_SIDE**2 + 4 * 3 * SIDE**2), bound="the JPEG decoder, augmentation beside it",
-        ceiling_name="decoding alone",
+        moved=len(pool) * (3 * SHORT_SIDE**2 + 4 * 3 * SIDE**2), bound=bound, ceiling_name="decoding alone",
     )  # fmt: skip
     measure(
         benchmark,
@@ -234,6 +234,7 @@ def test_epoch_by_torchvision(
     )  # fmt: skip
     with compiled(trainer.network, device == "cuda"):
         measure(benchmark, job, epoch, ceiling=bare_steps(trainer, len(pool), device))
+    loader._iterator._shutdown_workers()  # type: ignore[union-attr] # they would slow what is measured after them
 
 
 def lines_of(told: dict[str, float]) -> Iterator[tuple[str, float, float]]:

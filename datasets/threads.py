@@ -1,0 +1,31 @@
+"""Threads that read beside a training without slowing it."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+
+def single_threaded_pool(count: int, name: str) -> ThreadPoolExecutor:
+    """`count` threads whose own torch operations take one thread each.
+
+    Else each would get a team of OpenMP threads. Where there are more of these than cores, also when they are idle, the
+    OpenMP runtime no longer lets a team spin between operations, and a training of small operations takes three times
+    as long.
+    """
+    given = torch.get_num_threads()
+    begun = threading.Barrier(count + 1)
+
+    def begin() -> None:
+        torch.set_num_threads(1)
+        torch.get_num_threads()  # binds it to this thread, which else takes the process's number at its first operation
+        begun.wait()
+
+    pool = ThreadPoolExecutor(count, thread_name_prefix=name, initializer=begin)
+    for _ in range(count):  # each starts a thread, since none of the others is idle before all have begun
+        pool.submit(int)
+    begun.wait()
+    torch.set_num_threads(given)  # what threads begin with is one number of the process
+    return pool
