@@ -104,3 +104,21 @@ def test_boxes_on_photographs(place: int) -> None:
     row = printed("boxes")[place]
     own, fosters = (measured("tiny-masks", "boxes", method=m, compressor=row["0"]) for m in ("replay", "foster"))
     assert [row["1"], row["2"], row["3"]] == [own["box (%)"], own["overlap (%)"], fosters["overlap (%)"]]
+
+
+def test_speeds_in_the_documents_are_the_measured_ones() -> None:
+    rows = {(row["step"], row["input"]): row for row in table_rows(committed("results/throughput/cpu.md"))}
+
+    def shares(step: str) -> list[str]:
+        return [row["share"] for (name, _), row in rows.items() if name == step]
+
+    (masks,) = [row for (name, _), row in rows.items() if name == "mask level, at once"]
+    assert f"{masks['memory']} of it, at {masks['share']} of its speed" in PAGE
+    page = (ROOT / "docs/data.md").read_text()
+    originals, reduced = shares("epoch by ImageFolder + DataLoader")
+    assert f"at {shares('epoch')[0]} of the speed of the bare steps" in page
+    assert f"at {originals} from the files as they came and {reduced} from files reduced alike" in page
+    for step, words in (("prepare", "prepared with"), ("stream", "streamed with")):
+        (given,) = [name for kind, name in rows if kind == f"{step} a large set"]
+        (megabytes,) = re.findall(r"at most ([\d,]+) MB", given)
+        assert f"{words} {float(megabytes.replace(',', '')) / 1000:.1f} GB" in page
