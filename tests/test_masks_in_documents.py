@@ -118,7 +118,7 @@ def test_speeds_in_the_documents_are_the_measured_ones() -> None:
     originals, reduced = shares("epoch by ImageFolder + DataLoader")
     assert f"at {shares('epoch')[0]} of the speed of the bare steps" in page
     assert f"at {originals} from the files as they came and {reduced} from files reduced alike" in page
-    for step, words in (("prepare", "prepared with"), ("stream", "streamed with")):
+    for step, words in (("prepare", "prepared with"), ("stream", "streamed\nwith")):
         (given,) = [name for kind, name in rows if kind == f"{step} a large set"]
         (megabytes,) = re.findall(r"at most ([\d,]+) MB", given)
         assert f"{words} {float(megabytes.replace(',', '')) / 1000:.1f} GB" in page
