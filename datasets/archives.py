@@ -54,23 +54,13 @@ class TarFiles(Files):
         if sparse is not None:
             raise InputError(f"{origin}: {printable(sparse)} is sparse; pack the archive without tar's --sparse")
         self._spans = {_plain(m.name): _Span(span.start + m.offset_data, m.size) for m in members if m.isreg()}
-        self._names = sorted(self._spans)
-        self._folders = with_parents((_plain(m.name) for m in members if m.isdir()), self._names)
+        self.names = sorted(self._spans)
+        self.folders = with_parents((_plain(m.name) for m in members if m.isdir()), self.names)
 
     @classmethod
     def open(cls, path: Path, origin: Path | None = None) -> TarFiles:
         """Of the tar at `path`, called `origin` in messages."""
         return cls(path.open("rb"), _Span(0, path.stat().st_size), origin or path)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Of regular files."""
-        return self._names
-
-    @property
-    def folders(self) -> set[str]:
-        """Named by members, or by their paths."""
-        return self._folders
 
     def size(self, name: str) -> int:
         """By the member's header."""
@@ -142,18 +132,8 @@ class ZipFiles(Files):
         _refuse_hostile(path, links + [m.filename for m in members if _is_hostile(m.filename)])
         _check_expansion(path, sum(m.file_size for m in members))
         self._members = {_plain(m.filename): m for m in members if not m.is_dir()}
-        self._names = sorted(self._members)
-        self._folders = with_parents((_plain(m.filename) for m in members if m.is_dir()), self._names)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Of files."""
-        return self._names
-
-    @property
-    def folders(self) -> set[str]:
-        """Named by members, or by their paths."""
-        return self._folders
+        self.names = sorted(self._members)
+        self.folders = with_parents((_plain(m.filename) for m in members if m.is_dir()), self.names)
 
     def size(self, name: str) -> int:
         """By the member's entry."""

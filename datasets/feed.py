@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from cimbench.datasets.threads import single_threaded_pool
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 DECODERS = ("cpu", "device")
+_LAYOUT: dict[str, Any] = {"dtype": torch.uint8, "memory_format": torch.channels_last}  # one for every feed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +95,7 @@ class Streamed(Feed):
         if self._decodes_there and numbers:
             return self._decoded_there(numbers)
         there = self.device.type == "cuda"
-        images = torch.empty(
-            len(numbers),
-            3,
-            self.side,
-            self.side,
-            dtype=torch.uint8,
-            memory_format=torch.channels_last,
-            pin_memory=there,
-        )
+        images = torch.empty(self._shape(numbers), **_LAYOUT, pin_memory=there)
 
         def place(positions: range) -> None:
             for position in positions:
@@ -110,6 +103,9 @@ class Streamed(Feed):
 
         list(readers().map(place, runs(len(numbers))))
         return images.to(self.device, non_blocking=True) if there else images
+
+    def _shape(self, numbers: list[int]) -> tuple[int, ...]:
+        return len(numbers), 3, self.side, self.side
 
     def _decoded_there(self, numbers: list[int]) -> Tensor:
         """By nvJPEG; squashed there, pictures of one size together."""
@@ -124,15 +120,7 @@ class Streamed(Feed):
                 f"{self.store.file.path}: a picture of {shown}, ... cannot be decoded by nvJPEG ({error}); see "
                 "`cimbench verify`, or set feed.decoder to cpu"
             ) from error
-        images = torch.empty(
-            len(numbers),
-            3,
-            self.side,
-            self.side,
-            dtype=torch.uint8,
-            memory_format=torch.channels_last,
-            device=self.device,
-        )
+        images = torch.empty(self._shape(numbers), **_LAYOUT, device=self.device)
         sizes: dict[tuple[int, ...], list[int]] = {}
         for position, image in enumerate(decoded):
             sizes.setdefault(tuple(image.shape), []).append(position)

@@ -16,19 +16,12 @@ FILE_LIMIT = 1 << 28  # bytes of one file; the largest picture of ImageNet has 1
 
 
 class Files(ABC):
-    """Named files. origin: what they are in, for messages."""
+    """Named files. origin: what they are in, for messages. names: all, sorted; parts joined by "/". folders: all, empty
+    ones too. Names are relative to the folder, or as members have them."""
 
     origin: Path
-
-    @property
-    @abstractmethod
-    def names(self) -> Sequence[str]:
-        """All names, sorted; parts joined by "/"."""
-
-    @property
-    @abstractmethod
-    def folders(self) -> set[str]:
-        """All folders, empty ones too."""
+    names: Sequence[str]
+    folders: set[str]
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -84,12 +77,12 @@ class FolderFiles(Files):
         if not folder.is_dir():
             raise InputError(f"{folder}: is no folder; name the one that holds the images")
         self._sizes: dict[str, int] = {}
-        self._folders: set[str] = set()
+        self.folders = set()
         waiting = [("", frozenset({_identity(folder.stat())}))]
         while waiting:
             here, above = waiting.pop()
             waiting += self._list(here, above)
-        self._names = sorted(self._sizes)
+        self.names = sorted(self._sizes)
 
     def _list(self, here: str, above: frozenset[tuple[int, int]]) -> list[tuple[str, frozenset[tuple[int, int]]]]:
         """Note what is in a folder; the folders in it, each with what tells those above it."""
@@ -105,7 +98,7 @@ class FolderFiles(Files):
                         if _identity(status) in above:
                             told = f"{self.origin}: {printable(name)} is a link to a folder above it; remove it"
                             raise InputError(told)
-                        self._folders.add(name)
+                        self.folders.add(name)
                         below.append((f"{name}/", above | {_identity(status)}))
         except OSError as error:
             raise self._unreadable(name, error) from error
@@ -116,16 +109,6 @@ class FolderFiles(Files):
             f"{self.origin}: {printable(name) or 'the folder'} cannot be read ({error.strerror}); check the file and "
             "its permissions, or remove it"
         )
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Relative to the folder."""
-        return self._names
-
-    @property
-    def folders(self) -> set[str]:
-        """Relative to the folder."""
-        return self._folders
 
     def size(self, name: str) -> int:
         """As it was when the folder was listed."""

@@ -112,6 +112,8 @@ def test_augment(benchmark: BenchmarkFixture, device: str, name: str, parameters
     count = BATCH[device]
     images = torch.randint(0, 256, (count, 3, SHORT_SIDE, SHORT_SIDE), dtype=torch.uint8).to(device)
     random = torch.Generator(device).manual_seed(0)
+    once, again = (augment(images, parameters, torch.Generator(device).manual_seed(1), SIDE) for _ in range(2))
+    assert once.shape == (count, 3, SIDE, SIDE) and torch.equal(once, again)
     job = Job(
         step=f"augment, {name}", input=f"{count} of {SHORT_SIDE} x {SHORT_SIDE} to {SIDE}", device=device,
         images=count, moved=images.nbytes + 4 * count * 3 * SIDE**2,
@@ -125,6 +127,9 @@ def test_feed(benchmark: BenchmarkFixture, stores: Callable[[str], PackedStore],
     """The whole feed of an epoch with nobody learning; the ceiling is decoding alone."""
     pool, random = pool_of(stores(device), device), torch.Generator(device).manual_seed(0)
     order = list(torch.split(torch.arange(len(pool)), BATCH[device]))
+    for indices, (pixels, labels) in zip(order, pool.batches(order), strict=True):
+        assert torch.equal(pixels, pool.images.batch(indices))
+        assert torch.equal(labels, pool.labels[indices.to(device)])
     bound = "augmentation, decoding beside it" if device == "cpu" else "the JPEG decoder, augmentation beside it"
     job = Job(
         step="feed", input=f"{len(pool)} JPEG, batches of {BATCH[device]}", device=device, images=len(pool),
@@ -188,6 +193,7 @@ def test_epoch(benchmark: BenchmarkFixture, stores: Callable[[str], PackedStore]
     )  # fmt: skip
     with compiled(trainer.network, device == "cuda"):
         measure(benchmark, job, trainer.run_epoch, ceiling=bare_steps(trainer, len(pool), device))
+    assert trainer.losses[-1] < trainer.losses[0]  # what is timed does learn
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -223,8 +229,11 @@ def test_epoch_by_torchvision(
     )  # fmt: skip
 
     def epoch() -> None:
+        seen = 0
         for images, labels in loader:
             trainer._step(images.to(device, non_blocking=True), labels.to(device))
+            seen += len(labels)
+        assert seen == len(pool)  # as many as the other epoch learns
 
     job = Job(
         step="epoch by ImageFolder + DataLoader",
