@@ -1,0 +1,89 @@
+"""The verbs that show what was measured: report, show, units, pictures."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from cimbench.benchmarks.config import Suite
+from cimbench.benchmarks.progress import bar
+from cimbench.benchmarks.verbs.measured import measured
+
+PHOTOGRAPHS = "$CIMBENCH_SHARED/data/imagenet-samples-64.tar"
+
+
+def report(suite: Suite, _arguments: argparse.Namespace) -> str:
+    """Write the suite's tables and pictures from its records."""
+    from cimbench.benchmarks.report.boxes import write_boxes_table
+    from cimbench.benchmarks.report.curves import curve_figure
+    from cimbench.benchmarks.report.plots import boxes_figure, gallery_figure, save_figure
+    from cimbench.benchmarks.report.sizes import write_sizes
+    from cimbench.benchmarks.report.tables import write_tables
+
+    records, absent = measured(suite)
+    paths = write_tables(suite.results / "tables", records, absent)
+    cells = [suite.results / "cells" / record.cell for record in records]
+    paths += write_boxes_table(suite.results / "tables", records)
+    paths += write_sizes(suite.results / "tables", records, cells, suite.store)
+    curve = suite.results / "plots" / "accuracy-over-phases.png"
+    save_figure(curve_figure(records), curve)
+    complete = {record.cell for record in records}
+    firsts = [cell for cell in suite.cells() if cell.seed == suite.matrix.seeds[0] and cell.name in complete]
+    shown = [(cell.title, cell.folder / "gallery-phase-1.png") for cell in firsts]
+    if shown := [(title, path) for title, path in shown if path.is_file()]:
+        save_figure(gallery_figure(shown), suite.results / "plots" / "what-the-memory-keeps.png")
+    phases = range(1, len(records[0].phases) + 1)
+    boxes = [(cell.title, [cell.folder / f"boxes-phase-{phase}.png" for phase in phases]) for cell in firsts]
+    if boxes := [(title, paths) for title, paths in boxes if any(path.is_file() for path in paths)]:
+        save_figure(boxes_figure(boxes), suite.results / "plots" / "boxes.png")
+    return f"{', '.join(map(str, [*paths, curve]))}: written. Next: cimbench show"
+
+
+def show(suite: Suite, _arguments: argparse.Namespace) -> str:
+    """Print the suite's table and where everything is."""
+    from cimbench.benchmarks.report.tables import caption, footnotes, formatted, reading_table
+
+    records, absent = measured(suite)
+    table = reading_table(records).drop(columns=["forgetting (%)", "spent", "per class", "model (kB)"])
+    print(f"\n{formatted(table, 'simple')}\n\n{caption(records)}")
+    for note in footnotes(records, absent):
+        print(f"- {note}")
+    return (
+        f"\ntable    {suite.results}/tables/comparison.md (also .csv, .tex)"
+        f"\npicture  {suite.results}/plots/accuracy-over-phases.png"
+        f"\ngallery  {suite.results}/plots/what-the-memory-keeps.png (all phases: {suite.results}/cells/)"
+        "\nnext     mlflow ui: compare the runs in a browser; dvc exp run -S budget.exemplars_per_class=5: change a "
+        'parameter;\n         dvc exp run -S suite=food101-mini: another suite (README, "Another suite")'
+    )
+
+
+def units(_suite: Suite, arguments: argparse.Namespace) -> str:
+    """Put suites that differ in the budget's unit side by side."""
+    from cimbench.benchmarks.report.units import write_units
+
+    return f"{write_units(Path('results'), arguments.suites)}: the units side by side"
+
+
+def pictures(_suite: Suite, arguments: argparse.Namespace) -> str:
+    """Draw what each compressor keeps of two photographs, and bytes against eta on many."""
+    from cimbench.benchmarks.report.compression import draw_bytes_against_eta, draw_compressors
+
+    with bar("drawing") as progress:
+        written = draw_compressors(progress)
+    archive = Path(os.path.expandvars(arguments.photographs))
+    if not archive.is_file():
+        return f"{', '.join(map(str, written))}: drawn. Bytes against eta: not, {archive} is absent (--photographs)"
+    with bar("measuring bytes") as progress:
+        written += draw_bytes_against_eta(archive, progress)
+    return f"{', '.join(map(str, written))}: drawn. Next: look at docs/compression.md"
+
+
+def arguments_of_units(parser: argparse.ArgumentParser) -> None:
+    """Which suites."""
+    parser.add_argument("suites", nargs="+", help="names of suites with results, for instance tiny-masks")
+
+
+def arguments_of_pictures(parser: argparse.ArgumentParser) -> None:
+    """Which photographs."""
+    parser.add_argument("--photographs", default=PHOTOGRAPHS, help=f"tar of photographs (default: {PHOTOGRAPHS})")
