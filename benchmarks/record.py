@@ -106,8 +106,14 @@ def load_records(expected: Mapping[Path, dict[str, Any]]) -> tuple[list[Record],
         if not (folder / FILE_NAME).is_file():
             absent[folder.name] = "not run"
             continue
-        record = load_record(folder)
-        if changes := differences(record.config, config):
+        try:
+            record = load_record(folder)
+        except InputError as error:
+            absent[folder.name] = str(error)
+            continue
+        if (record.suite, record.cell) != (folder.parents[1].name, folder.name):
+            absent[folder.name] = f"{folder / FILE_NAME}: is of {record.suite}/{record.cell}; run the cell again"
+        elif changes := differences(record.config, config):
             absent[folder.name] = f"measured with another configuration ({changes})"
         elif not record.complete:
             absent[folder.name] = f"stopped after phase {len(record.phases)} of {len(record.group_sizes)}"

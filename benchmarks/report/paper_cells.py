@@ -1,0 +1,139 @@
+"""Each cell of a paper's table: what was measured, what was published, how far apart they are, or why it is empty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cimbench.benchmarks.config import Suite
+from cimbench.benchmarks.metrics import headline
+from cimbench.benchmarks.record import Record, load_records
+from cimbench.benchmarks.report.intervals import interval
+from cimbench.benchmarks.report.paper_spec import PaperRow, PaperSetting, PaperTable
+from cimbench.benchmarks.report.published_numbers import PublishedNumber, find_published, load_published
+from cimbench.benchmarks.report.sizes import group_accuracies, mean_areas, size_groups
+from cimbench.datasets.arrays import load_arrays
+from cimbench.datasets.packed_store import INDEX, open_store
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperCell:
+    """One cell. values: one a seed, percent or exemplars; reason: why they are empty, "" where they are not.
+
+    records: what the values come from. imported: logs of other codes that stand in for records.
+    """
+
+    row: PaperRow
+    setting: PaperSetting
+    values: tuple[float, ...]
+    reason: str
+    published: PublishedNumber | None
+    records: tuple[Record, ...] = ()
+
+    @property
+    def mean(self) -> float | None:
+        """Over seeds; None where nothing was measured."""
+        return float(np.mean(self.values)) if self.values else None
+
+    @property
+    def half_width(self) -> float | None:
+        """Of the 95 % interval; None for fewer than three seeds."""
+        found = interval(self.values)
+        return None if found is None else (found[1] - found[0]) / 2
+
+    @property
+    def gap(self) -> float | None:
+        """Measured less published."""
+        return None if self.mean is None or self.published is None else self.mean - self.published.value
+
+    @property
+    def verified(self) -> str:
+        """Whether the published number lies within our interval: yes or no; "open" without both."""
+        if self.gap is None or self.half_width is None:
+            return "open"
+        return "yes" if abs(self.gap) <= self.half_width else "no"
+
+
+def paper_cells(table: PaperTable) -> list[PaperCell]:
+    """Every cell, rows within settings."""
+    numbers = load_published()
+    return [_cell(table, row, setting, numbers) for setting in table.settings for row in table.rows]
+
+
+def _cell(table: PaperTable, row: PaperRow, setting: PaperSetting, numbers: Sequence[PublishedNumber]) -> PaperCell:
+    published = find_published(
+        numbers,
+        row.published_names(setting),
+        dataset=setting.dataset,
+        protocol=setting.protocol,
+        phases=setting.phases,
+        metric=setting.published_metric or table.published_metric,
+        budget=setting.budget,
+    )
+    records, reason = _measured(table, row, setting)
+    values: list[float] = []
+    if records:
+        values, reason = _values(table, row, setting, records)
+    return PaperCell(
+        row=row, setting=setting, values=tuple(values), reason=reason, published=published, records=tuple(records)
+    )
+
+
+def _measured(table: PaperTable, row: PaperRow, setting: PaperSetting) -> tuple[list[Record], str]:
+    """The complete records of the first suite that has the cell, or why there are none."""
+    for suite in (table.suites[name] for name in setting.suites):
+        cells = [cell for cell in suite.cells() if (cell.method, cell.compressor) == (row.method, row.compressor)]
+        if not cells:
+            continue
+        records, absent = load_records({cell.folder: cell.resolved() for cell in cells})
+        if records:
+            return records, ""
+        return [], _why(suite, list(absent.values()))
+    return [], f"in no suite of {', '.join(setting.suites)}"
+
+
+def _why(suite: Suite, reasons: Sequence[str]) -> str:
+    others = [reason for reason in reasons if reason != "not run"]
+    if others:
+        return others[0]
+    if not (suite.store / INDEX).is_file():
+        return f"needs {suite.dataset.name}, which is not prepared here"
+    return "not run"
+
+
+def _values(
+    table: PaperTable, row: PaperRow, setting: PaperSetting, records: Sequence[Record]
+) -> tuple[list[float], str]:
+    """One value a record; empty with the reason where the records cannot tell."""
+    lacking = [record.cell for record in records if row.head not in record.heads]
+    if lacking:
+        return [], f"{lacking[0]} has no head {row.head}"
+    metric = setting.metric or table.metric
+    if setting.size is None:
+        if metric == "exemplars_per_class":
+            return [_held(record, record.class_names) for record in records], ""
+        return [100 * headline(record.counts(row.head))[metric] for record in records], ""
+    suite = table.suites[records[0].suite]
+    if not (suite.store / INDEX).is_file():
+        return [], f"needs the object boxes of {suite.dataset.name}, which is not prepared here"
+    store = open_store(suite.store)
+    if not len(store.boxes):
+        return [], f"{suite.dataset.name} was prepared without object boxes"
+    members = size_groups(mean_areas(store))[setting.size]
+    if metric == "exemplars_per_class":
+        return [_held(record, members) for record in records], ""
+    return [_group_accuracy(suite, record, row.head, setting.size, members) for record in records], ""
+
+
+def _held(record: Record, names: Sequence[str]) -> float:
+    """Exemplars a class after the last phase, over some classes."""
+    held = dict(zip(record.class_names, record.phases[-1].memory["exemplars"], strict=True))
+    return float(np.mean([held[name] for name in names]))
+
+
+def _group_accuracy(suite: Suite, record: Record, head: str, size: str, members: list[str]) -> float:
+    confusion, _ = load_arrays(Path(suite.results) / "cells" / record.cell / "confusion.npz")
+    return group_accuracies(confusion[head], record.class_names, {size: members})[size]
