@@ -67,21 +67,3 @@ def table_names(folder: Path = CONFIGURATIONS) -> list[str]:
 def compose_suite(name: str, overrides: Sequence[str] = (), folder: Path = CONFIGURATIONS) -> Suite:
     """The suite, checked."""
     return build(Suite, compose_parameters(name, overrides, folder), f"{folder}/suite/{name}.yaml")
-
-
-def load_table(name: str, folder: Path = CONFIGURATIONS) -> dict[str, Any]:
-    """The plain content of conf/tables/NAME.yaml; InputError for an unknown table, or one that is no mapping."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    known = sorted(path.stem for path in (folder / "tables").glob("*.yaml"))
-    if name not in known:
-        raise unknown_name("table", name, known)
-    path = folder / "tables" / f"{name}.yaml"
-    try:
-        plain = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except OmegaConfBaseException as error:
-        raise InputError(f"{path}: {str(error).splitlines()[0]}") from error
-    if not isinstance(plain, dict):
-        raise InputError(f"{path}: holds no mapping; give title, metric, settings and rows")
-    return {str(key): value for key, value in plain.items()}
