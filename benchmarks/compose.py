@@ -43,19 +43,25 @@ def compose_parameters(name: str, overrides: Sequence[str] = (), folder: Path = 
 
 def load_table(name: str, folder: Path = CONFIGURATIONS) -> dict[str, Any]:
     """The plain content of conf/tables/NAME.yaml; InputError for an unknown table or one that is no YAML."""
+    if name not in table_names(folder):
+        raise unknown_name("table", name, table_names(folder))
+    return load_mapping(folder / "tables" / f"{name}.yaml")
+
+
+def load_mapping(path: Path) -> dict[str, Any]:
+    """The plain content of a YAML file that holds a mapping; InputError where it is absent or holds something else."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    path = folder / "tables" / f"{name}.yaml"
-    if name not in table_names(folder):
-        raise unknown_name("table", name, table_names(folder))
     try:
         plain = OmegaConf.to_container(OmegaConf.load(path))
+    except FileNotFoundError:
+        raise InputError(f"{path}: is not there; run this in the project's root") from None
     except (YAMLError, OmegaConfBaseException) as error:
         raise InputError(f"{path}: is not valid YAML: {error}") from error
     if not isinstance(plain, dict):
-        raise InputError(f"{path}: is no mapping; see the other tables in {folder}/tables")
+        raise InputError(f"{path}: holds no mapping; see the other files in {path.parent}")
     return {str(key): value for key, value in plain.items()}
 
 
