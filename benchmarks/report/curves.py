@@ -11,25 +11,26 @@ from matplotlib.figure import Figure
 
 from cimbench.benchmarks.metrics import accuracy_per_phase
 from cimbench.benchmarks.record import Record
-from cimbench.benchmarks.report.plots import COLOURS
+from cimbench.benchmarks.report.intervals import band
+from cimbench.benchmarks.report.plots import COLOURS, STYLES, dress, looks
 from cimbench.benchmarks.report.tables import groups_of_cells
 
-STYLES = ("-", "--", ":")  # a head's line; the first head is drawn solid
 CROWDED = 5  # methods with compressors from which on each method and head has a panel of its own
 
 
-def curve_figure(records: Sequence[Record]) -> Figure:
-    """Lines are means over seeds; the band spans the lowest to the highest seed.
+def curve_figure(records: Sequence[Record], columns: int = 4) -> Figure:
+    """Lines are means over seeds, bands their 95 % interval (`intervals.WORDS`).
 
-    One colour a method and compressor, one style a head; where there are many of them a panel a method and head, and
-    one colour a compressor.
+    One colour a method and compressor, one style a head; where there are many of them a panel a method and head, at
+    most `columns` side by side, and one colour a compressor.
     """
     groups = groups_of_cells(records)
-    return _one_panel(groups) if len(groups) < CROWDED else _panels(groups)
+    return _one_panel(groups) if len(groups) < CROWDED else _panels(groups, columns)
 
 
 def _one_panel(groups: dict[tuple[str, str], list[Record]]) -> Figure:
-    figure = Figure(figsize=(8.4, 4.2), layout="constrained")
+    lines = sum(len(members[0].heads) for members in groups.values())
+    figure = Figure(figsize=(5.0, 3.8 + 0.2 * -(-lines // 2)), layout="constrained")
     axes = figure.subplots()
     for colour, ((method, compressor), members) in zip(cycle(COLOURS), groups.items(), strict=False):
         for style, head in zip(cycle(STYLES), members[0].heads, strict=False):
@@ -37,17 +38,16 @@ def _one_panel(groups: dict[tuple[str, str], list[Record]]) -> Figure:
     _dress(axes)
     axes.set_xlabel("phase")
     axes.set_ylabel("accuracy over all classes seen (%)")
-    figure.legend(fontsize=8, frameon=False, loc="outside right upper")
+    figure.legend(fontsize=8, frameon=False, loc="outside lower center", ncols=2)
     return figure
 
 
-def _panels(groups: dict[tuple[str, str], list[Record]]) -> Figure:
+def _panels(groups: dict[tuple[str, str], list[Record]], columns: int) -> Figure:
     wanted = list(dict.fromkeys((method, head) for (method, _), found in groups.items() for head in found[0].heads))
-    looks = [(colour, style) for style in STYLES for colour in COLOURS]
-    look = dict(zip(dict.fromkeys(compressor for _, compressor in groups), cycle(looks), strict=False))
-    columns = min(4, len(wanted))
+    look = looks(compressor for _, compressor in groups)
+    columns = min(columns, len(wanted))
     rows = -(-len(wanted) // columns)
-    figure = Figure(figsize=(2.6 * columns + 1.6, 2.3 * rows), layout="constrained")
+    figure = Figure(figsize=(2.5 * max(2, columns), 2.3 * rows + 0.7), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
     for axes in panels[len(wanted) :]:
         axes.set_axis_off()
@@ -57,11 +57,13 @@ def _panels(groups: dict[tuple[str, str], list[Record]]) -> Figure:
                 _draw(axes, members, head, *look[compressor], compressor)
         _dress(axes)
         axes.set_title(f"{method}, {head}", fontsize=9, loc="left")
+    for axes in panels[len(wanted) - columns : len(wanted)]:
+        axes.set_xlabel("phase", fontsize=9)
+        axes.tick_params(labelbottom=True)
     lines = {line.get_label(): line for axes in panels for line in axes.get_lines()}
-    figure.legend(
-        list(lines.values()), [str(name) for name in lines], fontsize=8, frameon=False, loc="outside right upper"
-    )
-    figure.supxlabel("phase", fontsize=9)
+    names = [str(name) for name in lines]
+    place = {"loc": "outside lower center", "ncols": min(len(names), 2 * columns - 1)}
+    figure.legend(list(lines.values()), names, fontsize=8, frameon=False, **place)
     figure.supylabel("accuracy over all classes seen (%)", fontsize=9)
     return figure
 
@@ -71,13 +73,11 @@ def _draw(axes: Axes, members: Sequence[Record], head: str, colour: str, style: 
     curve = 100 * np.array([accuracy_per_phase(r.counts(head).correct, r.tested) for r in members])
     phases = np.arange(1, curve.shape[1] + 1)
     axes.plot(phases, curve.mean(0), style, color=colour, marker="o", markersize=3, label=label)
-    if len(curve) > 1:
-        axes.fill_between(phases, curve.min(0), curve.max(0), color=colour, alpha=0.12, linewidth=0)
+    if (ends := band(curve)) is not None:
+        axes.fill_between(phases, *ends, color=colour, alpha=0.12, linewidth=0)
 
 
 def _dress(axes: Axes) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylim(0, 100)
-    axes.grid(alpha=0.25)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    dress(axes)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
@@ -14,12 +16,26 @@ from cimbench.datasets.arrays import load_arrays, write_atomically
 
 # Okabe and Ito's colours, told apart by colour-blind readers too
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+STYLES = ("-", "--", ":")  # of lines: the first is drawn solid
 TILE = 132  # pixels a column of a gallery takes
 
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG, atomically."""
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150, bbox_inches="tight"))
+
+
+def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a line's style for each name, in the order of their first appearance."""
+    every = [(colour, style) for style in STYLES for colour in COLOURS]
+    return dict(zip(dict.fromkeys(names), cycle(every), strict=False))
+
+
+def dress(axes: Axes) -> None:
+    """A light grid; no frame at the top and right."""
+    axes.grid(alpha=0.25)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
 
 
 def gallery_figure(pictures: Sequence[tuple[str, Path]]) -> Figure:

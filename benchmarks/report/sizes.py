@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from cimbench.datasets.image_store import ImageStore
 from cimbench.datasets.packed_store import INDEX, open_store
 from cimbench.methods.compression.boxes import area_shares
 
+HEADING = "Last accuracy by the mean area of a class's objects."
 SHARES = {"small": 0.3, "middle": 0.4, "large": 0.3}
 
 
@@ -41,7 +43,7 @@ def size_groups(areas: dict[str, float]) -> dict[str, list[str]]:
     }
 
 
-def _accuracies(confusion: np.ndarray, names: Sequence[str], groups: dict[str, list[str]]) -> dict[str, float]:
+def group_accuracies(confusion: np.ndarray, names: Sequence[str], groups: dict[str, list[str]]) -> dict[str, float]:
     """Accuracy in percent over each group's test images, from counts of true (rows) and predicted classes."""
     place = {name: number for number, name in enumerate(names)}
     found = {}
@@ -59,7 +61,7 @@ def sizes_table(records: Sequence[Record], folders: Sequence[Path], groups: dict
         confusion, _ = load_arrays(folder / "confusion.npz")
         for head, counts in confusion.items():
             key = (record.config["method"]["name"], record.config["compressor"]["name"], head)
-            cells.setdefault(key, []).append(_accuracies(counts, record.class_names, groups))
+            cells.setdefault(key, []).append(group_accuracies(counts, record.class_names, groups))
     rows = []
     for (method, compressor, head), found in cells.items():
         row = {"method": method, "compressor": compressor, "head": head}
@@ -69,22 +71,36 @@ def sizes_table(records: Sequence[Record], folders: Sequence[Path], groups: dict
     return pd.DataFrame(rows)
 
 
-def write_sizes(folder: Path, records: Sequence[Record], cells: Sequence[Path], prepared: Path) -> list[Path]:
-    """sizes.md: the table, and which classes are in which group; none where the prepared data are not here or have no
-    boxes."""
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """The table, and for each group a line that names its classes."""
+
+    table: pd.DataFrame
+    groups: tuple[str, ...]
+
+
+def found_sizes(records: Sequence[Record], cells: Sequence[Path], prepared: Path) -> Sizes | None:
+    """Accuracy by size; None where the prepared data are not here or have no boxes."""
     if not (prepared / INDEX).is_file():
-        return []
+        return None
     store = open_store(prepared)
     if not len(store.boxes):
-        return []
+        return None
     areas = mean_areas(store)
     groups = size_groups(areas)
     lines = [
-        f"- {group}: {', '.join(f'{name} ({areas[name]:.0%})' for name in members)}"
-        for group, members in groups.items()
+        f"{group}: {', '.join(f'{name} ({areas[name]:.0%})' for name in members)}" for group, members in groups.items()
     ]
-    table = formatted(sizes_table(records, cells, groups), "github")
-    text = f"Last accuracy by the mean area of a class's objects.\n\n{table}\n\n" + "\n".join(lines) + "\n"
+    return Sizes(table=sizes_table(records, cells, groups), groups=tuple(lines))
+
+
+def write_sizes(folder: Path, records: Sequence[Record], cells: Sequence[Path], prepared: Path) -> list[Path]:
+    """sizes.md: the table, and which classes are in which group; none where there is nothing to say."""
+    sizes = found_sizes(records, cells, prepared)
+    if sizes is None:
+        return []
+    table, lines = formatted(sizes.table, "github"), "".join(f"- {line}\n" for line in sizes.groups)
+    text = f"{HEADING}\n\n{table}\n\n{lines}"
     path = folder / "sizes.md"
     write_atomically(path, lambda file: file.write(text.encode()))
     return [path]

@@ -14,30 +14,12 @@ PHOTOGRAPHS = "$CIMBENCH_SHARED/data/imagenet-samples-64.tar"
 
 
 def report(suite: Suite, _arguments: argparse.Namespace) -> str:
-    """Write the suite's tables and pictures from its records."""
-    from cimbench.benchmarks.report.boxes import write_boxes_table
-    from cimbench.benchmarks.report.curves import curve_figure
-    from cimbench.benchmarks.report.plots import boxes_figure, gallery_figure, save_figure
-    from cimbench.benchmarks.report.sizes import write_sizes
-    from cimbench.benchmarks.report.tables import write_tables
+    """Write the suite's tables, pictures and page from its records."""
+    from cimbench.benchmarks.report.suite_report import write_report
 
     records, absent = measured(suite)
-    paths = write_tables(suite.results / "tables", records, absent)
-    cells = [suite.results / "cells" / record.cell for record in records]
-    paths += write_boxes_table(suite.results / "tables", records)
-    paths += write_sizes(suite.results / "tables", records, cells, suite.store)
-    curve = suite.results / "plots" / "accuracy-over-phases.png"
-    save_figure(curve_figure(records), curve)
-    complete = {record.cell for record in records}
-    firsts = [cell for cell in suite.cells() if cell.seed == suite.matrix.seeds[0] and cell.name in complete]
-    shown = [(cell.title, cell.folder / "gallery-phase-1.png") for cell in firsts]
-    if shown := [(title, path) for title, path in shown if path.is_file()]:
-        save_figure(gallery_figure(shown), suite.results / "plots" / "what-the-memory-keeps.png")
-    phases = range(1, len(records[0].phases) + 1)
-    boxes = [(cell.title, [cell.folder / f"boxes-phase-{phase}.png" for phase in phases]) for cell in firsts]
-    if boxes := [(title, paths) for title, paths in boxes if any(path.is_file() for path in paths)]:
-        save_figure(boxes_figure(boxes), suite.results / "plots" / "boxes.png")
-    return f"{', '.join(map(str, [*paths, curve]))}: written. Next: cimbench show"
+    *others, page = write_report(suite, records, absent)
+    return f"{', '.join(map(str, others))}: written. Next: cimbench show, or open {page} in a browser"
 
 
 def show(suite: Suite, _arguments: argparse.Namespace) -> str:
@@ -50,6 +32,7 @@ def show(suite: Suite, _arguments: argparse.Namespace) -> str:
     for note in footnotes(records, absent):
         print(f"- {note}")
     return (
+        f"\npage     {suite.results}/report.html (after cimbench report): everything, for a browser"
         f"\ntable    {suite.results}/tables/comparison.md (also .csv, .tex)"
         f"\npicture  {suite.results}/plots/accuracy-over-phases.png"
         f"\ngallery  {suite.results}/plots/what-the-memory-keeps.png (all phases: {suite.results}/cells/)"
