@@ -25,7 +25,7 @@ VERBS: tuple[tuple[Verb, Callable[[argparse.ArgumentParser], None] | None], ...]
     (cells.run, cells.arguments_of_run),
     (reports.report, None),
     (reports.show, None),
-    (cells.track, None),
+    (cells.track, cells.arguments_of_track),
     (cells.cells, None),
     (reports.units, reports.arguments_of_units),
     (cells.export, cells.arguments_of_export),

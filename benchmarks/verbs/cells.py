@@ -10,50 +10,65 @@ from typing import Any
 
 from cimbench.benchmarks.config import Cell, Suite, find_cell
 from cimbench.benchmarks.progress import CellProgress, Listeners, bar
-from cimbench.benchmarks.record import load_records
-from cimbench.benchmarks.verbs.measured import measured
+from cimbench.benchmarks.record import Record, load_records
+from cimbench.benchmarks.verbs.measured import all_measured, measured
 from cimbench.datasets.arrays import write_json
 
 
 def run(suite: Suite, arguments: argparse.Namespace) -> str:
     """Run one cell, or go on where it stopped."""
+    from cimbench.benchmarks.model import ModelKeeper, model_path
     from cimbench.benchmarks.run import run_cell
 
     cell = find_cell(suite, arguments.method, arguments.compressor, arguments.seed)
-    progress = CellProgress(cell.title)
+    progress, tracking = CellProgress(cell.title), trackers(cell, arguments.no_tracking)
+    keeper = [ModelKeeper(cell.checkpoint)] if arguments.keep_model else []
     try:
-        record = run_cell(cell, Listeners(progress, *_tracking(cell, arguments.no_tracking)))
+        record = run_cell(cell, Listeners(progress, *keeper, *tracking))
     finally:
         progress.close()
+        for listener in tracking:
+            listener.close()
     seconds = sum(sum(phase.seconds.values()) for phase in record.phases)
-    return f"{cell.folder}: {len(record.phases)} phases in {seconds:.0f} s. Next: cimbench report"
+    kept = f" Its model is {model_path(record)}." if keeper else ""
+    return f"{cell.folder}: {len(record.phases)} phases in {seconds:.0f} s.{kept} Next: cimbench report"
 
 
-def _tracking(cell: Cell, off: bool) -> list[Any]:
+def trackers(cell: Cell, off: bool) -> list[Any]:
     """The tracker, unless it is switched off or MLflow is not installed here (the cell can be imported later)."""
     if off:
         return []
     try:
-        from cimbench.benchmarks.tracking import Tracker, configure_logging
+        from cimbench.benchmarks.tracking.live import LiveTracking
+        from cimbench.benchmarks.tracking.server import configure
     except ModuleNotFoundError as error:
         print(f"not tracked: {error.name} is not installed; later: cimbench track", file=sys.stderr)
         return []
-    configure_logging()
-    return [Tracker(cell.folder)]
+    configure()
+    group = {
+        other.folder: other.resolved()
+        for other in cell.suite.cells()
+        if (other.method, other.compressor) == (cell.method, cell.compressor)
+    }
+
+    def complete() -> list[Record]:
+        records, absent = load_records(group)
+        return [] if absent else records
+
+    return [LiveTracking(cell.folder, complete if cell.folder in group else None)]
 
 
-def track(suite: Suite, _arguments: argparse.Namespace) -> str:
-    """Import the suite's cells into MLflow; runs that are there already are left alone."""
-    from cimbench.benchmarks.tracking import Tracker, configure_logging, tracking_uri
+def track(suite: Suite, arguments: argparse.Namespace) -> str:
+    """Import cells into MLflow; runs that are there already are left alone."""
+    from cimbench.benchmarks.tracking.imports import import_records
+    from cimbench.benchmarks.tracking.server import address
 
-    configure_logging()
-    records, absent = measured(suite)
-    with bar(f"importing {suite.suite}") as progress:
-        for number, record in enumerate(records):
-            Tracker(suite.results / "cells" / record.cell).log(record)
-            progress(number + 1, len(records))
+    records, absent = all_measured(suite.results.parent) if arguments.all else measured(suite)
+    with bar("importing") as progress:
+        import_records(suite.results.parent, records, progress)
     left = "".join(f"\nnot imported: {cell}: {reason}" for cell, reason in absent.items())
-    return f"{len(records)} cells of suite {suite.suite} are in {tracking_uri()}{left}. Next: mlflow ui"
+    what = f"of all suites in {suite.results.parent}" if arguments.all else f"of suite {suite.suite}"
+    return f"{len(records)} cells {what} are in {address()}{left}. Next: mlflow ui"
 
 
 def cells(suite: Suite, _arguments: argparse.Namespace) -> str:
@@ -75,8 +90,16 @@ def arguments_of_run(parser: argparse.ArgumentParser) -> None:
     """Which cell."""
     parser.add_argument("--method", required=True, help="a method of the registry, for instance replay")
     parser.add_argument("--compressor", required=True, help="a compressor of the registry, for instance none")
+    parser.add_argument("--keep-model", action="store_true", help="keep the last phase's model, and log it to MLflow")
     parser.add_argument("--no-tracking", action="store_true", help="do not log to MLflow now")
     parser.add_argument("--seed", type=int, required=True, help="seed of class order and training")
+
+
+def arguments_of_track(parser: argparse.ArgumentParser) -> None:
+    """Whether all."""
+    parser.add_argument(
+        "--all", action="store_true", help="the cells of every suite in results/, as they were measured"
+    )
 
 
 def arguments_of_export(parser: argparse.ArgumentParser) -> None:

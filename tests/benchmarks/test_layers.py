@@ -34,9 +34,9 @@ def test_imports_run_one_way(path: Path) -> None:
             assert top not in {"mlflow", "dvc", "yaml", "argparse", "pandas", "matplotlib"}, module
             assert not module.startswith("cimbench.datasets.sources"), module
         if top == "mlflow":
-            assert path.name == "tracking.py"
+            assert path.parent.name == "tracking"
         if top == "yaml":
-            assert path.name == "config.py"
+            assert path.name in ("config.py", "compose.py")
         assert top != "dvc"
 
 

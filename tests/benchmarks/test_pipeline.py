@@ -131,7 +131,7 @@ def test_the_second_time_nothing_is_computed(project: Path) -> None:
         ),
         ("methods/finetune.py", {"bound@small-copy-finetune-none-5"}),
         ("methods/joint.py", set()),
-        ("benchmarks/tracking.py", set()),
+        ("benchmarks/tracking/runs.py", set()),
         ("benchmarks/report/tables.py", {"report@small-copy"}),
     ],
 )

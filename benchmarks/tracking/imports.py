@@ -1,0 +1,43 @@
+"""Records brought into MLflow later: after a run without it, or into a new database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.tracking.content import group_of
+from cimbench.benchmarks.tracking.runs import Tracker
+from cimbench.benchmarks.tracking.server import (
+    Errand,
+    SlowStoreError,
+    address,
+    configure,
+    patience,
+    refusal,
+    tracking_uri,
+)
+from cimbench.datasets.download.display import Advance
+from cimbench.datasets.errors import InputError
+
+
+def import_records(results: Path, records: Sequence[Record], progress: Advance) -> None:
+    """Log cells with the pictures in `results`, and a summary a group; what is there already is left alone.
+
+    InputError that names the store and the remedy where it is away, slow or forbids.
+    """
+    configure()
+    try:
+        Errand(lambda: MlflowClient(tracking_uri()).search_experiments(max_results=1)).wait(patience())
+        tracker, groups = Tracker(), dict[str, list[Record]]()
+        for number, record in enumerate(records):
+            tracker.log(record, results / record.suite / "cells" / record.cell)
+            groups.setdefault(group_of(record), []).append(record)
+            progress(number + 1, len(records))
+        for members in groups.values():
+            tracker.summarise(members)
+    except (MlflowException, OSError, SlowStoreError) as error:
+        raise InputError(f"{address()}: {refusal(error)}; then: cimbench track again") from error
