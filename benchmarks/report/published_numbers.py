@@ -91,7 +91,7 @@ def find_published(
             for number in numbers
             if number.method == name.method
             and number.source.startswith(name.source)
-            and number.dataset.startswith(dataset)
+            and number.dataset.partition(" (")[0] == dataset
             and (protocol is None or number.protocol == protocol)
             and (phases is None or number.phases == phases)
             and number.metric == metric

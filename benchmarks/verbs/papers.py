@@ -1,4 +1,4 @@
-"""The verbs about published numbers: papers."""
+"""The verbs about published numbers: papers, reproducibility."""
 
 from __future__ import annotations
 
@@ -28,3 +28,10 @@ def papers(_suite: Suite, arguments: argparse.Namespace) -> str:
 def arguments_of_papers(parser: argparse.ArgumentParser) -> None:
     """Which tables."""
     parser.add_argument("tables", nargs="*", help=f"names (default: all, {', '.join(table_names())})")
+
+
+def reproducibility(_suite: Suite, _arguments: argparse.Namespace) -> str:
+    """Write REPRODUCIBILITY.md: published and measured numbers, deviations, what the errata's switches do."""
+    from cimbench.benchmarks.report.reproducibility import write_reproducibility
+
+    return f"{write_reproducibility()}: written from results/. Next: read it"
