@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from cimbench.benchmarks.metrics import accuracy_per_phase, headline
-from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.record import PhaseRecord, Record
 from cimbench.benchmarks.report.memory_curves import box_share, held
+from cimbench.benchmarks.report.pareto import ALL_IMAGES
 from cimbench.benchmarks.report.tables import groups_of_cells
 from cimbench.datasets.arrays import write_atomically, write_json
 
@@ -61,9 +62,17 @@ def phases_table(records: Sequence[Record]) -> pd.DataFrame:
                         "box_share": round(box_share(phase), DIGITS),
                         "bytes_held": phase.memory["bytes_held"],
                         "model_bytes": phase.model_bytes,
+                        "kept_bytes": kept_bytes(record, phase),
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def kept_bytes(record: Record, phase: PhaseRecord) -> int | str:
+    """Exemplars and model; nothing for a method that keeps every image instead."""
+    if record.config["method"]["name"] in ALL_IMAGES:
+        return ""
+    return int(phase.memory["bytes_held"]) + phase.model_bytes
 
 
 def write_measurements(folder: Path, records: Sequence[Record]) -> list[Path]:

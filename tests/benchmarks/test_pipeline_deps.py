@@ -8,7 +8,11 @@ import pytest
 import yaml
 
 from cimbench.benchmarks.registry import COMPRESSORS, METHODS, SOURCES
+from cimbench.benchmarks.report.measurements import METRICS, PHASES, phases_table
+from cimbench.benchmarks.report.page import NAME
+from cimbench.benchmarks.report.page_tables import THROUGHPUT
 from tests.benchmarks.imports import file_of, import_closure
+from tests.benchmarks.test_report import record
 from tests.conftest import ROOT
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -91,9 +95,26 @@ def test_the_split_stage_depends_on_what_draws() -> None:
 
 def test_the_report_depends_on_what_it_prints() -> None:
     deps = listed("report")
-    needed = import_closure(ROOT / "benchmarks/report/tables.py", ROOT / "benchmarks/report/plots.py")
+    parts = ("boxes", "curves", "differences", "inline", "measurements", "memory_curves", "pareto", "plots", "tables")
+    needed = import_closure(*(ROOT / f"benchmarks/report/{name}.py" for name in parts))
     plain = {ROOT / name for name in ("benchmarks/parameters.py", "datasets/arrays.py", "datasets/errors.py")}
     assert needed - plain <= deps
+    assert set(parts) <= {path.stem for path in import_closure(ROOT / "benchmarks/report/suite_report.py")}
+    assert str(THROUGHPUT) in STAGES["report"]["deps"]
+
+
+def test_the_report_writes_its_outs() -> None:
+    """What the stage declares is what the command writes, and the top-level plots read it."""
+    stage = STAGES["report"]
+    outs = {Path(name).name for out in [*stage["outs"], *stage["metrics"]] for name in out}
+    assert outs == {"tables", "plots", METRICS, PHASES, NAME}
+    plots = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    shown = [one for entry in plots for one in entry.values()]
+    assert {path for one in shown for path in one["y"]} == {"results/${suite}/" + PHASES}
+    columns = set(phases_table([record(1, [[8], [4, 6]])]).columns)
+    for one in shown:
+        assert {one["x"], *one["y"].values()} <= columns
+        assert (ROOT / f".dvc/plots/{one['template']}.json").is_file()
 
 
 def test_every_section_of_params_reaches_the_cells() -> None:

@@ -183,9 +183,11 @@ def test_the_command_writes_and_prints_what_was_measured(workspace: Path, capsys
     assert f"{last:.1f}" in printed
     assert "- replay-class_activation-3: not run." in printed
     assert "results/test/tables/comparison.md" in printed
+    assert printed.count("results/test/report.html") == 2  # report and show name the page
     pictures = workspace / "results/test/plots"
     assert {path.name for path in pictures.iterdir()} == {
-        *("accuracy-over-phases.png", "boxes.png", "what-the-memory-keeps.png")
+        *("accuracy-over-phases.png", "accuracy-against-bytes.png", "memory-over-phases.png"),
+        *("boxes.png", "what-the-memory-keeps.png"),
     }
     assert main(["--params", "params.json", "cells"]) == 0
     assert "replay-none-3  done\nreplay-class_activation-3  not run" in capsys.readouterr().out
