@@ -8,11 +8,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export DVC_NO_ANALYTICS ?= true
 
-.PHONY: help install repro test lint types bench lock clean
+.PHONY: help install repro results-small test lint types bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 install: $(STAMP)  ## the environment in .venv, from requirements.lock
 
@@ -28,6 +28,13 @@ $(STAMP): requirements.lock pyproject.toml
 repro: install  ## run the suite in params.yaml and print its table
 	$(BIN)/dvc repro
 	$(BIN)/cimbench show
+
+# SUITE: another one. LIMIT: seconds after which it stops at a checkpoint; the same command goes on.
+SUITE ?= small
+results-small: install  ## suite small on this machine, without DVC; in slices: make results-small LIMIT=540
+	mkdir -p build
+	$(BIN)/cimbench compose $(SUITE) build/$(SUITE).json
+	$(BIN)/cimbench --params build/$(SUITE).json run-suite $(if $(LIMIT),--limit-seconds $(LIMIT))
 
 test: install  ## unit, contract, pipeline and tracking tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup

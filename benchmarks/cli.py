@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cimbench.benchmarks.config import PARAMETERS_FILE, Suite, load_suite
-from cimbench.benchmarks.verbs import cells, data, reports
+from cimbench.benchmarks.verbs import cells, data, imports, papers, reports, runner
 from cimbench.datasets.errors import InputError
 from cimbench.methods.optimisation import NonFiniteLossError
 
@@ -18,6 +18,9 @@ Verb = Callable[[Suite, argparse.Namespace], str]
 
 # in the order of their use; each says how it ended, and what comes next
 VERBS: tuple[tuple[Verb, Callable[[argparse.ArgumentParser], None] | None], ...] = (
+    (runner.compose, runner.arguments_of_compose),
+    (runner.plan, runner.arguments_of_plan),
+    (runner.run_suite, runner.arguments_of_run_suite),
     (data.fetch, None),
     (data.prepare, None),
     (data.verify, None),
@@ -28,7 +31,10 @@ VERBS: tuple[tuple[Verb, Callable[[argparse.ArgumentParser], None] | None], ...]
     (cells.track, cells.arguments_of_track),
     (cells.cells, None),
     (reports.units, reports.arguments_of_units),
+    (papers.papers, papers.arguments_of_papers),
+    (papers.reproducibility, None),
     (cells.export, cells.arguments_of_export),
+    (imports.import_log, imports.arguments_of_import_log),
     (reports.pictures, reports.arguments_of_pictures),
 )
 
@@ -39,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--params", type=Path, default=PARAMETERS_FILE, help="parameter file (default: params.yaml)")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="verb")
     for verb, add_arguments in VERBS:
-        sub = verbs.add_parser(verb.__name__, help=verb.__doc__, description=verb.__doc__)
+        sub = verbs.add_parser(verb.__name__.replace("_", "-"), help=verb.__doc__, description=verb.__doc__)
         sub.set_defaults(action=verb)
         if add_arguments is not None:
             add_arguments(sub)
@@ -69,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, NonFiniteLossError) as error:
         print(f"cimbench {parsed.verb}: {error}", file=sys.stderr)
         return 2
+    except runner.FailedCellsError as error:
+        print(f"cimbench {parsed.verb}: {error}", file=sys.stderr)
+        return 1
     except json.JSONDecodeError as error:
         print(f"cimbench {parsed.verb}: {parsed.params}: is not valid JSON: {error}", file=sys.stderr)
         return 2

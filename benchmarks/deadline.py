@@ -29,6 +29,7 @@ class Deadline:
         self._limit = limit_seconds
         self._begun = self._mark = time.monotonic()
         self._longest = 0.0
+        self._gained = False
         self._files: tuple[Path, ...] = ()
         self._saved: tuple[int, ...] = ()
 
@@ -39,8 +40,14 @@ class Deadline:
 
     @property
     def reached(self) -> bool:
-        """Whether what comes next would end too late."""
-        return self._limit is not None and time.monotonic() - self._begun + self._longest > self._limit
+        """Whether what comes next would end too late; never before anything is gained."""
+        if self._limit is None or not self._gained:
+            return False
+        return time.monotonic() - self._begun + self._longest > self._limit
+
+    def gain(self) -> None:
+        """Something is done that another call need not do again."""
+        self._gained = True
 
     def _stamps(self) -> tuple[int, ...]:
         """When each checkpoint was written, 0 where there is none."""
@@ -50,6 +57,7 @@ class Deadline:
         stamps, now = self._stamps(), time.monotonic()
         if self._limit is None or stamps == self._saved:
             return
+        self.gain()
         self._longest = max(self._longest, now - self._mark)
         self._saved, self._mark = stamps, now
         if may_stop and self.reached:

@@ -61,7 +61,8 @@ def run_suite(suite: Suite, arguments: argparse.Namespace) -> str:
     """Run the suite's cells that are not done, seed by seed; data are fetched and prepared where missing."""
     chosen = _chosen(suite, arguments)
     deadline = Deadline(arguments.limit_seconds)
-    _bring_data(suite, chosen)
+    if _bring_data(suite, chosen):
+        deadline.gain()
     failed: dict[str, str] = {}
     in_time = True
     for cell in chosen:
@@ -88,15 +89,17 @@ def _done(cell: Cell) -> bool:
     return state_of(cell)[0].startswith("done")
 
 
-def _bring_data(suite: Suite, chosen: Sequence[Cell]) -> None:
-    """Fetch, prepare and split what is not there; nothing where all cells are done."""
+def _bring_data(suite: Suite, chosen: Sequence[Cell]) -> bool:
+    """Fetch, prepare and split what is not there; nothing where all cells are done. Whether data were prepared."""
     seeds = dict.fromkeys(cell.seed for cell in chosen if not _done(cell))
-    if seeds and not suite.store.is_dir():
+    absent = bool(seeds) and not suite.store.is_dir()
+    if absent:
         for verb in (data.fetch, data.prepare):
             print(verb(suite, argparse.Namespace()), file=sys.stderr)
     for seed in seeds:
         if not suite.split_path(seed).is_file():
             data.split(suite, argparse.Namespace(seed=seed))
+    return absent
 
 
 def _run(cell: Cell, deadline: Deadline, no_tracking: bool) -> None:
