@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cimbench.benchmarks.config import Suite
+from cimbench.benchmarks.imported import ImportedRun, load_imported
 from cimbench.benchmarks.metrics import headline
 from cimbench.benchmarks.record import Record, load_records
 from cimbench.benchmarks.report.intervals import interval
@@ -18,12 +19,15 @@ from cimbench.benchmarks.report.sizes import group_accuracies, mean_areas, size_
 from cimbench.datasets.arrays import load_arrays
 from cimbench.datasets.packed_store import INDEX, open_store
 
+LOGGED = {"average_accuracy": "average", "last_accuracy": "last"}  # what an imported log tells of a metric
+
 
 @dataclass(frozen=True, kw_only=True)
 class PaperCell:
     """One cell. values: one a seed, percent or exemplars; reason: why they are empty, "" where they are not.
 
-    records: what the values come from. imported: logs of other codes that stand in for records.
+    records: what the values come from. imported: complete runs of other codes in the same setting, never mixed with
+    ours; left_out: their incomplete ones.
     """
 
     row: PaperRow
@@ -32,6 +36,16 @@ class PaperCell:
     reason: str
     published: PublishedNumber | None
     records: tuple[Record, ...] = ()
+    imported: tuple[ImportedRun, ...] = ()
+    left_out: tuple[ImportedRun, ...] = ()
+    metric: str = "average_accuracy"
+
+    @property
+    def imported_values(self) -> tuple[float, ...]:
+        """Of the imported runs, in percent; empty for a metric that a log does not tell."""
+        if self.setting.size is not None or self.metric not in LOGGED:
+            return ()
+        return tuple(getattr(run, LOGGED[self.metric]) for run in self.imported)
 
     @property
     def mean(self) -> float | None:
@@ -59,11 +73,17 @@ class PaperCell:
 
 def paper_cells(table: PaperTable) -> list[PaperCell]:
     """Every cell, rows within settings."""
-    numbers = load_published()
-    return [_cell(table, row, setting, numbers) for setting in table.settings for row in table.rows]
+    numbers, imported = load_published(), load_imported()
+    return [_cell(table, row, setting, numbers, imported) for setting in table.settings for row in table.rows]
 
 
-def _cell(table: PaperTable, row: PaperRow, setting: PaperSetting, numbers: Sequence[PublishedNumber]) -> PaperCell:
+def _cell(
+    table: PaperTable,
+    row: PaperRow,
+    setting: PaperSetting,
+    numbers: Sequence[PublishedNumber],
+    imported: Sequence[ImportedRun],
+) -> PaperCell:
     published = find_published(
         numbers,
         row.published_names(setting),
@@ -77,8 +97,30 @@ def _cell(table: PaperTable, row: PaperRow, setting: PaperSetting, numbers: Sequ
     values: list[float] = []
     if records:
         values, reason = _values(table, row, setting, records)
+    others = [run for run in imported if _is_of(run, table.suites[setting.suites[0]], setting, row)]
     return PaperCell(
-        row=row, setting=setting, values=tuple(values), reason=reason, published=published, records=tuple(records)
+        row=row,
+        setting=setting,
+        values=tuple(values),
+        reason=reason,
+        published=published,
+        records=tuple(records),
+        imported=tuple(run for run in others if run.complete),
+        left_out=tuple(run for run in others if not run.complete),
+        metric=setting.metric or table.metric,
+    )
+
+
+def _is_of(run: ImportedRun, suite: Suite, setting: PaperSetting, row: PaperRow) -> bool:
+    """Whether an imported run is of a row and of a setting's data, protocol and budget, as far as its log tells."""
+    told = {
+        "" if run.exemplars_total is None else f"{run.exemplars_total} total",
+        "" if run.exemplars_per_class is None else f"{run.exemplars_per_class} per class",
+    }
+    return (
+        (run.method, run.compressor, run.head) == (row.method, row.compressor, row.head)
+        and (run.dataset, run.protocol, run.phases) == (suite.dataset.name, suite.protocol.name, suite.protocol.phases)
+        and told <= {"", setting.budget}
     )
 
 

@@ -122,11 +122,13 @@ def check_comparable(table: PaperTable) -> None:
                     f"conf/tables/{table.name}.yaml: setting {setting.name} is {setting.protocol} {setting.phases}, "
                     f"but suite {suite.suite} is {measured[0]} {measured[1]}; name a suite of that protocol"
                 )
-    for what, values in {
-        "budget units": {suite.suite: suite.budget.unit for suite in table.suites.values()},
-        "recipes": {suite.suite: suite.recipe for suite in table.suites.values()},
-        "networks": {suite.suite: suite.network for suite in table.suites.values()},
-    }.items():
+    suites = table.suites.values()
+    alike: dict[str, dict[str, object]] = {
+        "budget units": {suite.suite: suite.budget.unit for suite in suites},
+        "recipes": {suite.suite: suite.recipe for suite in suites},
+        "networks": {suite.suite: suite.network for suite in suites},
+    }
+    for what, values in alike.items():
         if len(set(values.values())) > 1:
             shown = "; ".join(f"{name}: {value}" for name, value in values.items())
             raise InputError(f"conf/tables/{table.name}.yaml: mixes {what} ({shown}); give each a table of its own")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cimbench.benchmarks.report.paper_cells import PaperCell, paper_cells
@@ -49,6 +50,8 @@ def numbers_frame(table: PaperTable, cells: Sequence[PaperCell]) -> pd.DataFrame
                 "half_width_95": cell.half_width,
                 "published": None if published is None else published.value,
                 "gap": cell.gap,
+                "imported": float(np.mean(cell.imported_values)) if cell.imported_values else None,
+                "imported_logs": " ".join(run.log_name for run in cell.imported),
                 "why_empty": cell.reason,
                 "published_source": "" if published is None else f"{published.source}; {published.seen_at}",
             }
@@ -57,7 +60,7 @@ def numbers_frame(table: PaperTable, cells: Sequence[PaperCell]) -> pd.DataFrame
 
 
 def reading_frame(table: PaperTable, cells: Sequence[PaperCell]) -> tuple[pd.DataFrame, list[str]]:
-    """Three lines a row of the paper, one column a setting; and the footnotes that the cells name."""
+    """Three lines a row of the paper, a fourth where logs were imported, one column a setting; and the footnotes."""
     notes = Footnotes()
     places = {(cell.row.name, cell.setting.name): cell for cell in cells}
     lines: list[dict[str, str]] = []
@@ -68,6 +71,9 @@ def reading_frame(table: PaperTable, cells: Sequence[PaperCell]) -> tuple[pd.Dat
             line = {"method": row.name if number == 0 else "", " ": kind}
             line |= {cell.setting.name: text[number] for cell, text in zip(mine, told, strict=True)}
             lines.append(line)
+        if any(cell.imported or cell.left_out for cell in mine):
+            line = {"method": "", " ": "imported"}
+            lines.append(line | {cell.setting.name: _imported(cell, notes) for cell in mine})
     return pd.DataFrame(lines), notes.lines()
 
 
@@ -85,6 +91,20 @@ def _told(table: PaperTable, cell: PaperCell, notes: Footnotes) -> tuple[str, st
         marks = [notes.mark(source), *(notes.mark(n.text) for n in table.notes if n.is_about(cell.row, cell.setting))]
         published = f"{cell.published.value:.2f} {''.join(marks)}"
     return ours, published, "-" if cell.gap is None else f"{cell.gap:+.1f}"
+
+
+def _imported(cell: PaperCell, notes: Footnotes) -> str:
+    """What other codes' logs say, and whose they are; incomplete ones are named and not counted."""
+    marks = [
+        notes.mark(f"Imported from {run.log_name} ({run.source}, seed {run.seed}), not run here.")
+        for run in cell.imported
+    ]
+    marks += [
+        notes.mark(f"{run.log_name} stops after {len(run.curve)} of {run.evaluations} phases and is left out.")
+        for run in cell.left_out
+    ]
+    values = cell.imported_values
+    return " ".join([f"{np.mean(values):.1f} ({len(values)})" if values else "-", "".join(marks)]).strip()
 
 
 def caption(table: PaperTable) -> str:

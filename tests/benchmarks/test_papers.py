@@ -16,6 +16,7 @@ import pytest
 
 from cimbench.benchmarks.compose import CONFIGURATIONS, compose_suite, table_names
 from cimbench.benchmarks.config import Suite, find_cell
+from cimbench.benchmarks.imported import ImportedRun, save_imported
 from cimbench.benchmarks.report.paper_cells import PaperCell, paper_cells
 from cimbench.benchmarks.report.paper_spec import PaperTable, check_comparable, load_paper_table
 from cimbench.benchmarks.report.paper_tables import numbers_frame, reading_frame, write_paper_table
@@ -238,3 +239,41 @@ def test_mixed_units_and_protocols_are_refused() -> None:
 def test_an_unknown_table_names_the_known_ones() -> None:
     with pytest.raises(InputError, match="did you mean 'paper-table1'"):
         papers(None, argparse.Namespace(tables=["paper-tabel1"]))  # type: ignore[arg-type]
+
+
+def imported(curve: tuple[float, ...], **other: Any) -> ImportedRun:
+    told = {
+        "source": "CIM-CIL",
+        "log_name": "foster.log",
+        "log_digest": "0" * 64,
+        "method": "foster",
+        "compressor": "cim",
+        "head": "teacher",
+        "dataset": "food101",
+        "protocol": "lfs",
+        "phases": 10,
+        "seed": 1993,
+        "exemplars_total": 2020,
+    }
+    return ImportedRun(curve=curve, **{**told, **other})
+
+
+# a user's log of the released code (CIM-CIL, issue 7); its mean is 74.64
+LOGGED = (91.49, 86.99, 82.3, 77.33, 74.91, 71.95, 68.52, 65.94, 64.12, 62.86)
+
+
+def test_imported_runs_stand_in_a_line_of_their_own() -> None:
+    save_imported(imported(LOGGED))
+    save_imported(imported(LOGGED[:4], log_name="cut.log", seed=1))
+    save_imported(imported(LOGGED, log_name="small.log", exemplars_total=500, seed=2))
+    cell = cell_of("paper-table1", "FOSTER w/ CIM (teacher)", "Food-101 LFS 10")
+    assert cell.values == () and cell.mean is None and cell.gap is None
+    assert cell.imported_values == (pytest.approx(74.641),)
+    frame, notes = reading_frame(table_of("paper-table1"), paper_cells(table_of("paper-table1")))
+    place = frame.index[frame["method"] == "FOSTER w/ CIM (teacher)"][0] + 3
+    text = frame["Food-101 LFS 10"][place]
+    assert frame[" "][place] == "imported" and text.startswith("74.6 (1) [") and "small.log" not in str(notes)
+    said = [notes[int(number) - 1] for number in re.findall(r"\[(\d+)\]", text)]
+    assert said[0].endswith("Imported from foster.log (CIM-CIL, seed 1993), not run here.")
+    assert said[1].endswith("cut.log stops after 4 of 10 phases and is left out.")
+    assert list(frame[" "]).count("imported") == 1
