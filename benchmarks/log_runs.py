@@ -191,7 +191,7 @@ def _fitting(first: int, later: int, classes: int) -> dict[str, int]:
     while sum(sizes) < classes:
         sizes.append(min(later, classes - sum(sizes)))
     counts: dict[str, Callable[[int], int]] = {"lfs": lambda count: count, "lfh": lambda count: count - 1}
-    fits = {}
+    fits: dict[str, int] = {}
     for name in PROTOCOLS:
         phases = counts[name](len(sizes))
         if phases >= 1 and phases <= (classes if name == "lfs" else classes // 2):
