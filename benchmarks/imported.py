@@ -13,10 +13,10 @@ from typing import Any
 from cimbench.benchmarks.parameters import build
 from cimbench.datasets.arrays import write_json
 from cimbench.datasets.errors import InputError, check_at_least, check_choice, check_seed
-from cimbench.datasets.split import PROTOCOLS
 
 SOURCES = ("PyCIL", "FOSTER", "CIM-CIL")
 FOLDER = Path("results/imported")
+_BEFORE_THE_PHASES = {"lfs": 0, "lfh": 1}  # evaluations beside those of a protocol's phases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class ImportedRun:
 
     def __post_init__(self) -> None:
         check_choice("source", self.source, SOURCES)
-        check_choice("protocol", self.protocol, PROTOCOLS)
+        check_choice("protocol", self.protocol, _BEFORE_THE_PHASES)
         check_at_least("phases", self.phases, 1)
         check_seed("seed", self.seed)
         for name in ("method", "compressor", "head", "dataset", "log_name", "log_digest"):
@@ -67,7 +67,7 @@ class ImportedRun:
     @property
     def evaluations(self) -> int:
         """Values of a complete curve."""
-        return self.phases + (self.protocol == "lfh")
+        return self.phases + _BEFORE_THE_PHASES[self.protocol]
 
     @property
     def complete(self) -> bool:

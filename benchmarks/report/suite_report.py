@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from cimbench.benchmarks.config import Cell, Suite
+from cimbench.benchmarks.imported import load_imported
 from cimbench.benchmarks.record import Record
 from cimbench.benchmarks.report.boxes import write_boxes_table
 from cimbench.benchmarks.report.curves import curve_figure
@@ -23,7 +24,7 @@ from cimbench.benchmarks.report.tables import write_tables
 def write_report(suite: Suite, records: Sequence[Record], absent: Mapping[str, str]) -> list[Path]:
     """Paths of what was written, the page last. records: the suite's complete ones; absent: reasons for the others."""
     tables, cells = suite.results / "tables", [suite.results / "cells" / record.cell for record in records]
-    paths = write_tables(tables, records, absent)
+    paths = write_tables(tables, records, absent, load_imported())
     paths += write_boxes_table(tables, records)
     paths += write_sizes(tables, records, cells, suite.store)
     firsts = first_cells(suite, records)

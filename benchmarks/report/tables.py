@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cimbench.benchmarks.imported import ImportedRun
 from cimbench.benchmarks.metrics import headline
 from cimbench.benchmarks.record import Record
 from cimbench.benchmarks.report.differences import differences_table
+from cimbench.benchmarks.report.imported_rows import comparable, imported_notes, with_imported
 from cimbench.datasets.arrays import write_atomically
 
 # what a reader has to know of a method beside its numbers
@@ -188,13 +190,17 @@ def footnotes(records: Sequence[Record], absent: Mapping[str, str]) -> list[str]
     return notes
 
 
-def write_tables(folder: Path, records: Sequence[Record], absent: Mapping[str, str]) -> list[Path]:
-    """comparison.md (for people), .csv (numbers) and .tex; footnotes name missing cells with the reason.
+def write_tables(
+    folder: Path, records: Sequence[Record], absent: Mapping[str, str], imported: Sequence[ImportedRun] = ()
+) -> list[Path]:
+    """comparison.md (for people), .csv (numbers measured here) and .tex; footnotes name missing cells with the reason.
 
-    differences.md beside them where two seeds or more can be paired.
+    differences.md beside them where two seeds or more can be paired. imported: runs of other code bases, shown by
+    comparison.md and .tex where they are of the same task and budget.
     """
-    reading, text = reading_table(records), caption(records)
-    note = "".join(f"\n- {line}" for line in footnotes(records, absent)) + "\n"
+    others = comparable(imported, records[0])
+    reading, text = with_imported(reading_table(records), others), caption(records)
+    note = "".join(f"\n- {line}" for line in [*footnotes(records, absent), *imported_notes(others)]) + "\n"
     markdown = f"{text}\n\n{formatted(reading, 'github')}\n{note}"
     latex = f"% {text}\n{formatted(reading, 'latex_booktabs')}\n"
     contents = {

@@ -10,9 +10,13 @@ import pytest
 
 from cimbench.benchmarks.cli import main
 from cimbench.benchmarks.imported import ImportedRun, load_imported, save_imported
+from cimbench.benchmarks.report.imported_rows import comparable
+from cimbench.benchmarks.report.tables import write_tables
 from cimbench.datasets.errors import InputError
+from tests.benchmarks.test_report import TWO_SEEDS, record
 from tests.benchmarks.test_text_logs import CIM, REPORTED, log, phases, settings
 from tests.benchmarks.workplace import furnish
+from tests.conftest import table_rows
 
 
 def test_importing_twice_adds_nothing(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,25 +50,9 @@ def test_of_several_files_with_a_bad_one_none_is_imported(workspace: Path) -> No
     assert load_imported() == []
 
 
-def kept(folder: Path, **changes: Any) -> Path:
+def kept(folder: Path) -> Path:
     """A run's file."""
-    run = ImportedRun(
-        **{
-            "source": "PyCIL",
-            "log_name": "x.log",
-            "log_digest": "0" * 64,
-            "method": "icarl",
-            "compressor": "none",
-            "head": "nme",
-            "dataset": "cifar100",
-            "protocol": "lfs",
-            "phases": 2,
-            "seed": 1,
-            "curve": (90.0, 80.5),
-            **changes,
-        }
-    )
-    path = save_imported(run, folder)
+    path = save_imported(of_the_suite(curve=(90.0, 80.5)), folder)
     assert path is not None
     return path
 
@@ -105,3 +93,66 @@ def test_a_damaged_file_is_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(InputError, match=r"is damaged or of another version .*delete it and import the log again"):
         load_imported(tmp_path)
+
+
+def of_the_suite(**changes: Any) -> ImportedRun:
+    """A run of the task of `test_report`'s records: two phases, four classes, three exemplars a class."""
+    told = {
+        "source": "PyCIL",
+        "log_name": "a.log",
+        "log_digest": "0" * 64,
+        "method": "icarl",
+        "compressor": "none",
+        "head": "nme",
+        "dataset": "coloured",
+        "protocol": "lfs",
+        "phases": 2,
+        "seed": 1,
+        "curve": (90.0, 80.0),
+        "exemplars_total": 12,
+    }
+    return ImportedRun(**(told | changes))
+
+
+def test_imported_runs_are_rows_of_the_suites_table(tmp_path: Path) -> None:
+    runs = [
+        of_the_suite(),
+        of_the_suite(seed=2, curve=(80.0, 70.0), log_name="b.log"),
+        of_the_suite(seed=3, curve=(99.0,), log_name="short.log"),
+    ]
+    write_tables(tmp_path, TWO_SEEDS, {}, runs)
+    text = (tmp_path / "comparison.md").read_text()
+    ours, theirs = table_rows(text)
+    assert ours["method"] == "replay"
+    assert (theirs["method"], theirs["compressor"], theirs["head"]) == ("icarl (imported)", "none", "nme")
+    assert theirs["average accuracy (%)"] == "80.0 ± 7.1"  # 85 and 75
+    assert theirs["last accuracy (%)"] == "75.0 ± 7.1"
+    assert (theirs["budget"], theirs["forgetting (%)"], theirs["time (s)"]) == ("12 images", "-", "-")
+    assert (
+        "- icarl (imported) + none, nme: a run of PyCIL, read from a.log (seed 1), b.log (seed 2); not measured" in text
+    )
+    assert "- icarl (imported) + none, nme: short.log (seed 3) stops after 1 of 2 evaluations and is in no row." in text
+    assert "imported" not in (tmp_path / "comparison.csv").read_text()
+    write_tables(tmp_path, TWO_SEEDS, {}, [])
+    assert "imported" not in (tmp_path / "comparison.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "unit", "fits"),
+    [
+        ({}, "raw_bytes", True),
+        ({}, "paper_units", True),
+        ({}, "coded_bytes", False),
+        ({"compressor": "cim"}, "paper_units", True),  # their memory counts areas, as published
+        ({"compressor": "cim"}, "raw_bytes", False),
+        ({"dataset": "cifar100"}, "raw_bytes", False),
+        ({"protocol": "lfh"}, "raw_bytes", False),
+        ({"phases": 3}, "raw_bytes", False),
+        ({"exemplars_total": 2000}, "raw_bytes", False),
+        ({"exemplars_total": None, "exemplars_per_class": 3}, "raw_bytes", False),
+        ({"exemplars_total": None}, "raw_bytes", False),
+    ],
+)
+def test_only_runs_of_the_same_task_and_budget_are_comparable(changes: dict[str, Any], unit: str, fits: bool) -> None:
+    run = of_the_suite(**changes)
+    assert comparable([run], record(1, [[8], [4, 6]], unit=unit)) == ([run] if fits else [])
