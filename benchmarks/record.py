@@ -14,6 +14,7 @@ from cimbench.datasets.arrays import write_json
 from cimbench.datasets.errors import InputError, unknown_name
 
 FILE_NAME = "record.json"
+_LATER: dict[str, Any] = {"measured": {}, "box_overlap": None}  # what a memory's account has not had from the beginning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,8 @@ class Record:
 
 def record_from_json(content: dict[str, Any]) -> Record:
     """The record that `as_json` described."""
-    return Record(**{**content, "phases": [PhaseRecord(**phase) for phase in content["phases"]]})
+    phases = [PhaseRecord(**{**phase, "memory": _LATER | phase["memory"]}) for phase in content["phases"]]
+    return Record(**{**content, "phases": phases})
 
 
 def load_record(folder: Path) -> Record:
