@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from cimbench.benchmarks.cli import main
@@ -20,80 +16,45 @@ from cimbench.benchmarks.config import find_cell
 from cimbench.benchmarks.metrics import headline
 from cimbench.benchmarks.record import load_record
 from cimbench.benchmarks.run import run_cell
-from cimbench.benchmarks.tracking import Tracker
+from cimbench.benchmarks.tracking.live import LiveTracking
+from tests.benchmarks.mlflow_server import postgres, serving
 from tests.benchmarks.test_resume import CutAt, PowerCutError
+from tests.benchmarks.tracked import PARENT, by_name, contents, runs
 from tests.benchmarks.workplace import cell_arguments, furnish
 from tests.methods.test_contract import Silent
 
 pytestmark = [pytest.mark.xdist_group("tracking"), pytest.mark.slow]  # one server for all
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an MLflow server of this test's own."""
-    folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = (folder / "log").open("wb")
-    flags = [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-        "--artifacts-destination",
-        str(folder / "artifacts"),
-    ]
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "server",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--workers",
-            "1",
-            *flags,
-        ],
-        cwd=folder,
-        stdout=log,
-        stderr=log,
-        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
-        start_new_session=True,
-    )
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=2).close()
-            break
-        except OSError:
-            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.3)
-    yield address
-    os.killpg(process.pid, 15)
-    process.wait(timeout=20)
-
-
-def runs(client: MlflowClient, suite: str = "test") -> list[Run]:
-    experiment = client.get_experiment_by_name(f"cim-bench {suite}")
-    return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
+    folder = tmp_path_factory.mktemp(request.param)
+    artifacts = ["--artifacts-destination", str(folder / "artifacts")]
+    if request.param == "sqlite":
+        with serving(folder, "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", *artifacts) as address:
+            yield address
+    else:
+        pytest.importorskip("psycopg2", reason="psycopg2 is not installed")
+        with postgres() as database, serving(folder, "server", "--backend-store-uri", database, *artifacts) as address:
+            yield address
 
 
 @pytest.fixture
 def client(server: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a busy machine is no slow server
     return MlflowClient(server)
 
 
 def test_a_run_says_what_it_was_and_how_it_went(client: MlflowClient, workspace: Path) -> None:
     suite = furnish(workspace, suite="first")
     assert main(["--params", "params.json", *cell_arguments("icarl", "class_activation", tracked=True)]) == 0
-    (run,) = runs(client, "first")
+    named = by_name(client, "first")
+    run, summary = named["icarl + class_activation, seed 3"], named["icarl + class_activation, one seed"]
     record = load_record(find_cell(suite, "icarl", "class_activation", 3).folder)
-    assert run.info.run_name == "icarl + class_activation, seed 3"
-    assert run.info.status == "FINISHED"
+    assert run.info.status == summary.info.status == "FINISHED"
+    assert run.data.tags[PARENT] == summary.info.run_id
     assert run.data.params["training.epochs"] == "4"
     assert run.data.params["method.loss"] == "sigmoid"
     assert run.data.params["budget.unit"] == "raw_bytes"
@@ -122,11 +83,12 @@ def test_importing_later_is_the_same_and_twice_is_once(client: MlflowClient, wor
     furnish(workspace, suite="second")
     assert main(["--params", "params.json", *cell_arguments()]) == 0
     assert runs(client, "second") == []
-    for _ in range(2):
-        assert main(["--params", "params.json", "track"]) == 0
-        (run,) = runs(client, "second")
-        assert run.info.status == "FINISHED"
-        assert len(client.get_metric_history(run.info.run_id, "accuracy/linear")) == 2
+    assert main(["--params", "params.json", "track"]) == 0
+    once = contents(client, "second")
+    assert once["replay + none, seed 3"]["status"] == "FINISHED"
+    assert len(once["replay + none, seed 3"]["metrics"]["accuracy/linear"]) == 2
+    assert main(["--params", "params.json", "track"]) == 0
+    assert contents(client, "second") == once
 
 
 def test_a_stopped_cell_goes_on_in_its_own_run(client: MlflowClient, workspace: Path) -> None:
@@ -134,16 +96,34 @@ def test_a_stopped_cell_goes_on_in_its_own_run(client: MlflowClient, workspace: 
 
     suite = furnish(workspace, suite="third")
     cell = find_cell(suite, "replay", "none", 3)
+    tracking = LiveTracking(cell.folder, None)
     with pytest.raises(PowerCutError):
-        run_cell(cell, Listeners(CutAt(1, 1), Tracker(cell.folder)))
+        run_cell(cell, Listeners(CutAt(1, 1), tracking))
     (half,) = runs(client, "third")
     assert half.info.status == "RUNNING"
-    run_cell(cell, Listeners(Silent(), Tracker(cell.folder)))
+    tracking.close()
+    assert client.get_run(half.info.run_id).info.status == "KILLED"
+    run_cell(cell, Listeners(Silent(), LiveTracking(cell.folder, None)))
     (whole,) = runs(client, "third")
     assert whole.info.run_id == half.info.run_id
     assert whole.info.status == "FINISHED"
     steps = [m.step for m in client.get_metric_history(whole.info.run_id, "accuracy/linear")]
     assert sorted(steps) == [1, 2]
+
+
+def test_system_metrics_by_the_usual_variable(
+    client: MlflowClient, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("psutil", reason="psutil is not installed")
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+    furnish(workspace, suite="fifth")
+    assert main(["--params", "params.json", *cell_arguments(tracked=True)]) == 0
+    metrics = by_name(client, "fifth")["replay + none, seed 3"].data.metrics
+    assert "system/cpu_utilization_percentage" in metrics
+    assert not any(
+        name.startswith("system/") for name in by_name(client, "fifth")["replay + none, one seed"].data.metrics
+    )
 
 
 def test_the_default_store_is_the_one_mlflow_ui_opens(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,9 +135,9 @@ def test_the_default_store_is_the_one_mlflow_ui_opens(workspace: Path, monkeypat
         "from mlflow.tracking import MlflowClient\n"
         "client = MlflowClient(uri())\n"
         "experiment = client.get_experiment_by_name('cim-bench fourth')\n"
-        "(run,) = client.search_runs([experiment.experiment_id])\n"
-        "print(run.info.run_name, len(client.list_artifacts(run.info.run_id)))"
+        "for run in client.search_runs([experiment.experiment_id], order_by=['attributes.run_name']):\n"
+        "    print(run.info.run_name, len(client.list_artifacts(run.info.run_id)))"
     )
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
-    assert done.stdout.strip() == "replay + none, seed 3 5", done.stderr
+    assert done.stdout.strip().splitlines() == ["replay + none, one seed 1", "replay + none, seed 3 5"], done.stderr
