@@ -18,6 +18,7 @@ SWITCHES = (
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--no-first-run"),
 )
+PATIENCE = 120_000  # milliseconds: other work may leave little of the processor
 
 
 @contextlib.contextmanager
@@ -28,7 +29,7 @@ def chromium() -> Iterator[Browser]:
         pytest.skip("no chromium on the path; on Debian: apt-get install chromium")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make install")
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(SWITCHES))
+        browser = playwright.chromium.launch(executable_path=program, args=list(SWITCHES), timeout=PATIENCE)
         yield browser
         browser.close()
 

@@ -13,7 +13,7 @@ import pytest
 from cimbench.benchmarks.cli import main
 from cimbench.benchmarks.metrics import headline
 from cimbench.benchmarks.record import Record
-from tests.benchmarks.browser import chromium, screenshots
+from tests.benchmarks.browser import PATIENCE, chromium, screenshots
 from tests.benchmarks.invented import invent
 from tests.benchmarks.workplace import furnish
 from tests.conftest import ROOT
@@ -55,6 +55,7 @@ def opened(browser: Browser, written: tuple[Path, list[Record]], request: pytest
     """The page in a window of its own; nothing may be asked for, and nothing may go wrong."""
     width, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    context.set_default_timeout(PATIENCE)
     page, told, asked = context.new_page(), list[str](), list[str]()
     page.on("console", lambda message: told.append(message.text))
     page.on("pageerror", lambda error: told.append(str(error)))
@@ -90,7 +91,8 @@ def test_everything_is_seen_at_every_width_in_both_schemes(
     assert all(drawn >= 320 for drawn in drawings)
     paper, ink, line = opened.evaluate(
         "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,"
-        " getComputedStyle(document.querySelector('#curves svg use')).fill]"
+        " getComputedStyle([...document.querySelectorAll('#curves svg use')]"
+        ".find(one => one.getAttribute('xlink:href').includes('DejaVu'))).fill]"
     )
     assert (sum(map(int, paper[4:-1].split(", "))) > 380) == (scheme == "light")
     assert ink == line  # words of drawings have the colour of the page's
