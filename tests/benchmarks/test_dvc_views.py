@@ -41,7 +41,7 @@ def test_phases_by_hand() -> None:
 
 
 def report(folder: Path, answers: tuple[list[int], ...]) -> None:
-    suite = furnish(folder, matrix={"seeds": [3, 4]})
+    suite = furnish(folder, matrix={"seeds": [3, 4], "bounds": []})
     for cell, right in zip(suite.cells(), answers, strict=True):
         invent(cell, right)
     assert main(["--params", "params.json", "report"]) == 0
