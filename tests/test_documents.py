@@ -110,7 +110,11 @@ def test_the_bounds_in_contributing_are_the_measured_ones() -> None:
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in ("compression", "cim", "data", "errata"))],
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        *(f"docs/{name}.md" for name in ("compression", "cim", "data", "errata", "running")),
+    ],
 )
 def test_named_files_exist(document: str) -> None:
     text = (ROOT / document).read_text()
