@@ -116,7 +116,10 @@ def test_every_cell_is_measured_tracked_and_in_the_table(project: Path) -> None:
     client = MlflowClient(f"sqlite:///{project}/mlflow.db")
     experiment = client.get_experiment_by_name("cim-bench small-copy")
     assert experiment is not None
-    assert len(client.search_runs([experiment.experiment_id])) == 5
+    runs = client.search_runs([experiment.experiment_id])
+    assert len([run for run in runs if "mlflow.parentRunId" in run.data.tags]) == 5
+    assert len(runs) == 10  # each has the summary of its one seed above it
+    assert {run.info.status for run in runs} == {"FINISHED"}
 
 
 def test_the_second_time_nothing_is_computed(project: Path) -> None:
