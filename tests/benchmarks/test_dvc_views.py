@@ -101,6 +101,7 @@ def test_plots_show_every_cell_in_both_revisions(project: Path) -> None:
             assert [float(row[column]) for row in mine] == table[column].tolist()
     over = found["data"]["accuracy over phases"][0]["content"]["spec"]
     assert over["encoding"]["x"]["field"] == "phase"
+    assert over["encoding"]["detail"] == [{"field": "rev"}]  # else the bands of two revisions are one
     assert [layer["encoding"]["y"]["field"] for layer in over["layer"]] == ["accuracy", "accuracy"]
 
 
