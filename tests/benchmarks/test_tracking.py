@@ -28,15 +28,15 @@ pytestmark = [pytest.mark.xdist_group("tracking"), pytest.mark.slow]  # one serv
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an MLflow server of this test's own."""
-    folder = tmp_path_factory.mktemp(request.param)
-    artifacts = ["--artifacts-destination", str(folder / "artifacts")]
+    """The address of an MLflow server over SQLite, then over PostgreSQL."""
     if request.param == "sqlite":
-        with serving(folder, "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", *artifacts) as address:
-            yield address
-    else:
-        pytest.importorskip("psycopg2", reason="psycopg2 is not installed")
-        with postgres() as database, serving(folder, "server", "--backend-store-uri", database, *artifacts) as address:
+        yield request.getfixturevalue("sqlite_server")
+        return
+    pytest.importorskip("psycopg2", reason="psycopg2 is not installed")
+    folder = tmp_path_factory.mktemp("postgresql")
+    with postgres() as database:
+        store = ["--backend-store-uri", database, "--artifacts-destination", str(folder / "files")]
+        with serving(folder, "server", *store) as address:
             yield address
 
 

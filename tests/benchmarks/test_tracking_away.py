@@ -1,4 +1,4 @@
-"""A tracking server that is away, silent or forbids costs a running cell seconds and one line; track says what to do."""
+"""A tracking server that is away, silent or forbids costs a running cell seconds and a line; track says what to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cimbench.benchmarks.record import Record, load_record
 from cimbench.benchmarks.tracking.live import LiveTracking
 from cimbench.benchmarks.tracking.server import configure, without_secrets
 from tests.benchmarks.invented import invent
-from tests.benchmarks.mlflow_server import Relay, free_port, serving
+from tests.benchmarks.mlflow_server import Relay, free_port
 from tests.benchmarks.tracked import by_name, contents
 from tests.benchmarks.workplace import furnish
 
@@ -30,7 +30,7 @@ def cell(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Cell:
     """A complete cell on the disk."""
     for name in ("TIMEOUT", "MAX_RETRIES", "BACKOFF_FACTOR"):
         monkeypatch.delenv(f"MLFLOW_HTTP_REQUEST_{name}", raising=False)
-    made = find_cell(furnish(workspace), "replay", "none", 3)
+    made = find_cell(furnish(workspace, suite="away"), "replay", "none", 3)
     invent(made, [9, 4])
     return made
 
@@ -150,18 +150,10 @@ def test_a_database_that_is_away(
     assert "secret" not in message
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("server")
-    store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
-    with serving(folder, "server", *store) as address:
-        yield address
-
-
 def test_a_server_that_goes_away_during_the_run_is_brought_up_to_date_later(
-    cell: Cell, server: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cell: Cell, sqlite_server: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    relay = Relay(server)
+    relay = Relay(sqlite_server)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a busy machine is no slow server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", relay.address)
     going = told_live(cell)
@@ -170,26 +162,26 @@ def test_a_server_that_goes_away_during_the_run_is_brought_up_to_date_later(
     for _ in going:
         pass
     assert capsys.readouterr().err.count("\n") == 1
-    client = MlflowClient(server)
-    half = by_name(client, "test")["replay + none, seed 3"]
+    client = MlflowClient(sqlite_server)
+    half = by_name(client, "away")["replay + none, seed 3"]
     assert half.info.status == "RUNNING"
     assert not half.data.metrics
     relay.turn("open")
     assert main(["--params", "params.json", "track"]) == 0
-    whole = by_name(client, "test")
+    whole = by_name(client, "away")
     assert whole["replay + none, seed 3"].info.run_id == half.info.run_id
     assert set(whole) == {"replay + none, seed 3", "replay + none, one seed"}
-    assert len(contents(client, "test")["replay + none, seed 3"]["metrics"]["accuracy/linear"]) == 2
+    assert len(contents(client, "away")["replay + none, seed 3"]["metrics"]["accuracy/linear"]) == 2
     relay.close()
 
 
 def test_a_server_that_comes_back_before_the_end_has_everything(
-    cell: Cell, server: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cell: Cell, sqlite_server: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = load_record(cell.folder)
     back = Record(**{**vars(record), "suite": "back"})
     back.save(cell.folder)
-    relay = Relay(server)
+    relay = Relay(sqlite_server)
     relay.turn("shut")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", relay.address)
@@ -200,7 +192,7 @@ def test_a_server_that_comes_back_before_the_end_has_everything(
     for _ in going:
         pass
     assert capsys.readouterr().err.count("\n") == 1
-    named = by_name(MlflowClient(server), "back")
+    named = by_name(MlflowClient(sqlite_server), "back")
     assert {run.info.status for run in named.values()} == {"FINISHED"}
     assert set(named) == {"replay + none, seed 3", "replay + none, one seed"}
     relay.close()
