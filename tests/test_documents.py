@@ -154,23 +154,6 @@ def test_the_two_units_side_by_side_are_the_measured_ones() -> None:
         assert numbers == [*measured(raw, compressor), *measured("embedded-coded", compressor)]
 
 
-def test_the_results_on_photographs_are_the_measured_ones() -> None:
-    rows = table_rows(committed("results/tiny/tables/comparison.md"))
-    measured = {(row["method"], row["compressor"], row["head"]): row for row in rows}
-    printed = table_rows(README.split("<!-- tiny: last accuracy -->")[1].split("<!-- end of tiny -->")[0])
-    assert len(printed) == len({(row["method"], row["head"]) for row in rows})
-    for row in printed:
-        kinds = ("none",) if row["class_activation"] == "-" else ("none", "class_activation")
-        held = []
-        for compressor in kinds:
-            cell = measured[row["method"], compressor, row["head"]]
-            assert row[compressor] == cell["last accuracy (%)"]
-            held.append(cell["exemplars"])
-        assert row["exemplars"] == ", ".join(held)
-    counts = [float(row["exemplars"]) for row in rows if row["compressor"] == "class_activation"]
-    assert f"hold {min(counts):.0f} to {max(counts):.0f} exemplars instead of 100" in README
-
-
 def test_the_documents_say_what_bytes_were_measured() -> None:
     rows = {
         (row["box"], row["way"], float(row["eta"])): row

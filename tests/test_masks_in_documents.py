@@ -87,16 +87,24 @@ def test_what_is_said_of_them_is_what_intervals_say() -> None:
 
 def test_units_on_photographs() -> None:
     rows = {
-        row["compressor"]: row
+        (f"{row['method']}, {row['head']}", row["compressor"]): row
         for row in table_rows(committed("results/units/tiny-masks.md"))
-        if (row["method"], row["head"]) == ("replay", "nme")
     }
     columns = [f"{unit}: {what}" for unit in ("paper units", "raw bytes", "coded bytes") for what in SHOWN]
     for row in printed("units"):
-        assert [row[str(number)] for number in range(1, 7)] == [rows[row["0"]][name] for name in columns]
-    assert len(printed("units")) == 5
-    for compressor in ("center_box", "class_activation", "cim"):  # fewer than whole pictures
-        assert float(rows[compressor]["coded bytes: exemplars"]) < float(rows["none"]["coded bytes: exemplars"])
+        mine = rows[row["0"], row["1"]]
+        assert [row[str(number)] for number in range(2, 8)] == [mine[name] for name in columns]
+    assert len(printed("units")) == 4
+    for host in ("replay, nme", "foster, teacher"):  # fewer than whole pictures
+        held = [float(rows[host, compressor]["coded bytes: exemplars"].split()[0]) for compressor in ("cim", "none")]
+        assert held[0] < held[1]
+
+
+def test_no_unit_shows_a_difference_beyond_noise() -> None:
+    for row in printed("units"):
+        if row["1"] == "cim":
+            for low, high in re.findall(r"\[([+-][\d.]+), ([+-][\d.]+)\]", " ".join(row.values())):
+                assert float(low) <= 0 <= float(high), row
 
 
 @pytest.mark.parametrize("place", range(3))
