@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _prepare_process() -> None:
+def prepare_process() -> None:
     """Global switches, set once at the entry: deterministic kernels; no time spent on filling fresh memory."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
@@ -64,7 +64,7 @@ def _prepare_process() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of the console script; input errors are printed without a traceback and end with status 2."""
     parsed = parser().parse_args(arguments)
-    _prepare_process()
+    prepare_process()
     try:
         print(parsed.action(load_suite(parsed.params), parsed), flush=True)
     except BrokenPipeError:  # the reader (head, say) has seen enough

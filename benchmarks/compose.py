@@ -27,6 +27,7 @@ def compose_parameters(name: str, overrides: Sequence[str] = (), folder: Path = 
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     if name not in suite_names(folder):
         raise unknown_name("suite", name, suite_names(folder))
@@ -34,7 +35,7 @@ def compose_parameters(name: str, overrides: Sequence[str] = (), folder: Path = 
         try:
             composed = compose("config", overrides=[f"suite={name}", *overrides])
             plain = OmegaConf.to_container(composed, resolve=True)
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, YAMLError) as error:
             told = str(error).splitlines()[0]
             raise InputError(f"suite {name} with {', '.join(overrides) or 'no overrides'}: {told}") from error
     assert isinstance(plain, dict)

@@ -92,7 +92,7 @@ def load_record(folder: Path) -> Record:
         return record_from_json(json.loads(path.read_text()))
     except FileNotFoundError:
         raise InputError(f"{path}: is not there; run the cell first (dvc repro)") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: is damaged or of another version ({error}); run the cell again") from error
 
 
@@ -100,7 +100,7 @@ def load_records(expected: Mapping[Path, dict[str, Any]]) -> tuple[list[Record],
     """The complete records of a suite, and for each cell without one the reason.
 
     expected: a cell's folder -> its configuration now. A record of another configuration is none of this suite's, so
-    that no table mixes budgets or recipes.
+    that no table mixes budgets or recipes; nor is one of other pictures than the first complete one's.
     """
     records: list[Record] = []
     absent: dict[str, str] = {}
@@ -119,6 +119,8 @@ def load_records(expected: Mapping[Path, dict[str, Any]]) -> tuple[list[Record],
             absent[folder.name] = f"measured with another configuration ({changes})"
         elif not record.complete:
             absent[folder.name] = f"stopped after phase {len(record.phases)} of {len(record.group_sizes)}"
+        elif records and record.data_digest != records[0].data_digest:
+            absent[folder.name] = f"measured on other pictures than {records[0].cell} (their digests differ)"
         else:
             records.append(record)
     return records, absent

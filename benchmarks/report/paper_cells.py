@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cimbench.benchmarks.config import Suite
+from cimbench.benchmarks.config import Cell, Suite, find_cell
 from cimbench.benchmarks.imported import ImportedRun, load_imported
 from cimbench.benchmarks.metrics import headline
 from cimbench.benchmarks.record import Record, load_records
@@ -19,6 +19,7 @@ from cimbench.benchmarks.report.sizes import group_accuracies, mean_areas, size_
 from cimbench.datasets.arrays import load_arrays
 from cimbench.datasets.packed_store import INDEX, open_store
 
+CLOSE = 2.0  # half of an interval that can verify a number, in percentage points
 LOGGED = {"average_accuracy": "average", "last_accuracy": "last"}  # what an imported log tells of a metric
 
 
@@ -27,7 +28,7 @@ class PaperCell:
     """One cell. values: one a seed, percent or exemplars; reason: why they are empty, "" where they are not.
 
     records: what the values come from. imported: complete runs of other codes in the same setting, never mixed with
-    ours; left_out: their incomplete ones.
+    ours; left_out: their incomplete ones. note: which seeds are left out of the values, and why.
     """
 
     row: PaperRow
@@ -39,6 +40,7 @@ class PaperCell:
     imported: tuple[ImportedRun, ...] = ()
     left_out: tuple[ImportedRun, ...] = ()
     metric: str = "average_accuracy"
+    note: str = ""
 
     @property
     def imported_values(self) -> tuple[float, ...]:
@@ -65,10 +67,14 @@ class PaperCell:
 
     @property
     def verified(self) -> str:
-        """Whether the published number lies within our interval: yes or no; "open" without both."""
+        """Whether the published number lies within our interval: yes or no; "open" without both, or where half of the
+        interval is more than two points, which would agree with anything.
+        """
         if self.gap is None or self.half_width is None:
             return "open"
-        return "yes" if abs(self.gap) <= self.half_width else "no"
+        if abs(self.gap) > self.half_width:
+            return "no"
+        return "yes" if self.half_width <= CLOSE else "open"
 
 
 def paper_cells(table: PaperTable) -> list[PaperCell]:
@@ -95,6 +101,7 @@ def _cell(
     )
     records, reason = _measured(table, row, setting)
     values: list[float] = []
+    note = reason if records else ""
     if records:
         values, reason = _values(table, row, setting, records)
     others = [run for run in imported if _is_of(run, table.suites[setting.suites[0]], setting, row)]
@@ -108,33 +115,46 @@ def _cell(
         imported=tuple(run for run in others if run.complete),
         left_out=tuple(run for run in others if not run.complete),
         metric=setting.metric or table.metric,
+        note=note,
     )
 
 
 def _is_of(run: ImportedRun, suite: Suite, setting: PaperSetting, row: PaperRow) -> bool:
-    """Whether an imported run is of a row and of a setting's data, protocol and budget, as far as its log tells."""
+    """Whether an imported run is of a row and of a setting's data, protocol and budget, which its log has to tell."""
     told = {
-        "" if run.exemplars_total is None else f"{run.exemplars_total} total",
-        "" if run.exemplars_per_class is None else f"{run.exemplars_per_class} per class",
-    }
+        None if run.exemplars_total is None else f"{run.exemplars_total} total",
+        None if run.exemplars_per_class is None else f"{run.exemplars_per_class} per class",
+    } - {None}
     return (
         (run.method, run.compressor, run.head) == (row.method, row.compressor, row.head)
         and (run.dataset, run.protocol, run.phases) == (suite.dataset.name, suite.protocol.name, suite.protocol.phases)
-        and told <= {"", setting.budget}
+        and told == {setting.budget}
     )
 
 
 def _measured(table: PaperTable, row: PaperRow, setting: PaperSetting) -> tuple[list[Record], str]:
     """The complete records of the first suite that has the cell, or why there are none."""
     for suite in (table.suites[name] for name in setting.suites):
-        cells = [cell for cell in suite.cells() if (cell.method, cell.compressor) == (row.method, row.compressor)]
+        cells = _cells(suite, row)
         if not cells:
             continue
         records, absent = load_records({cell.folder: cell.resolved() for cell in cells})
+        left_out = {name: reason for name, reason in absent.items() if reason != "not run"}
         if records:
-            return records, ""
+            return records, "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         return [], _why(suite, list(absent.values()))
     return [], f"in no suite of {', '.join(setting.suites)}"
+
+
+def _cells(suite: Suite, row: PaperRow) -> list[Cell]:
+    """A row's cells in a suite: the matrix's seeds, and any other that has been run; none where it is no row of it."""
+    named = [cell for cell in suite.cells() if (cell.method, cell.compressor) == (row.method, row.compressor)]
+    if not named:
+        return []
+    start = f"{row.method}-{row.compressor}-"
+    there = [path.name.removeprefix(start) for path in (suite.results / "cells").glob(f"{start}*")]
+    seeds = {cell.seed for cell in named} | {int(seed) for seed in there if seed.isdecimal()}
+    return [find_cell(suite, row.method, row.compressor, seed) for seed in sorted(seeds)]
 
 
 def _why(suite: Suite, reasons: Sequence[str]) -> str:

@@ -12,6 +12,8 @@ from cimbench.benchmarks.report.published_numbers import PublishedName
 from cimbench.benchmarks.report.sizes import SHARES
 from cimbench.datasets.errors import InputError, check_choice
 
+# a data set as publications call it: its source here, and how many classes it has
+DATASETS = {"Food-101": ("food101", 101), "ImageNet-100": ("imagenet100", 100), "ImageNet-1000": ("imagenet1000", 1000)}
 METRICS = ("average_accuracy", "last_accuracy", "exemplars_per_class")
 
 
@@ -39,6 +41,7 @@ class PaperSetting:
             check_choice(f"settings: {self.name}: size", self.size, tuple(SHARES))
         if self.metric is not None:
             check_choice(f"settings: {self.name}: metric", self.metric, METRICS)
+        check_choice(f"settings: {self.name}: dataset", self.dataset, tuple(DATASETS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +125,20 @@ def check_comparable(table: PaperTable) -> None:
                     f"conf/tables/{table.name}.yaml: setting {setting.name} is {setting.protocol} {setting.phases}, "
                     f"but suite {suite.suite} is {measured[0]} {measured[1]}; name a suite of that protocol"
                 )
+            source, classes = DATASETS[setting.dataset]
+            each = suite.budget.exemplars_per_class
+            budget = (
+                f"{each:g} per class" if suite.budget.sharing == "fixed_per_class" else f"{each * classes:.0f} total"
+            )
+            for what, ours, theirs in (
+                ("data set", suite.dataset.source, source),
+                ("budget", budget, setting.budget or budget),
+            ):
+                if ours != theirs:
+                    raise InputError(
+                        f"conf/tables/{table.name}.yaml: setting {setting.name} has {what} {theirs}, but suite "
+                        f"{suite.suite} {ours}; name a suite of that {what}"
+                    )
     suites = table.suites.values()
     alike: dict[str, dict[str, object]] = {
         "budget units": {suite.suite: suite.budget.unit for suite in suites},

@@ -50,7 +50,7 @@ def numbers_frame(table: PaperTable, cells: Sequence[PaperCell]) -> pd.DataFrame
                 "half_width_95": cell.half_width,
                 "published": None if published is None else published.value,
                 "gap": cell.gap,
-                "imported": float(np.mean(cell.imported_values)) if cell.imported_values else None,
+                "imported": " ".join(f"{value:.2f}" for value in cell.imported_values),
                 "imported_logs": " ".join(run.log_name for run in cell.imported),
                 "why_empty": cell.reason,
                 "published_source": "" if published is None else f"{published.source}; {published.seen_at}",
@@ -84,6 +84,7 @@ def _told(table: PaperTable, cell: PaperCell, notes: Footnotes) -> tuple[str, st
     else:
         half = "" if cell.half_width is None else f" ± {cell.half_width:.1f}"
         ours = f"{cell.mean:.1f}{half} ({len(cell.values)})"
+        ours += f" {notes.mark(f'Left out: {cell.note}.')}" if cell.note else ""
     if cell.published is None:
         published = f"- {notes.mark('Not published, as far as seen.')}"
     else:
@@ -103,8 +104,11 @@ def _imported(cell: PaperCell, notes: Footnotes) -> str:
         notes.mark(f"{run.log_name} stops after {len(run.curve)} of {run.evaluations} phases and is left out.")
         for run in cell.left_out
     ]
-    values = cell.imported_values
-    return " ".join([f"{np.mean(values):.1f} ({len(values)})" if values else "-", "".join(marks)]).strip()
+    by_source: dict[str, list[float]] = {}
+    for run, value in zip(cell.imported, cell.imported_values, strict=False):
+        by_source.setdefault(run.source, []).append(value)
+    told = [f"{source} {np.mean(values):.1f} ({len(values)})" for source, values in by_source.items()]
+    return " ".join([", ".join(told) or "-", "".join(marks)]).strip()
 
 
 def caption(table: PaperTable) -> str:

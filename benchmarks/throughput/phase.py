@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 
 from cimbench.benchmarks import run
+from cimbench.benchmarks.cli import prepare_process
 from cimbench.benchmarks.compose import compose_suite
 from cimbench.benchmarks.config import find_cell
 from cimbench.benchmarks.progress import Listeners, bar
@@ -140,6 +141,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1993)
     parser.add_argument("--epochs", type=int, default=12)
     given = parser.parse_args()
+    prepare_process()  # the kernels that cells run
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
     with bar("two phases"):
