@@ -65,3 +65,70 @@ def test_the_committed_tables_are_what_the_committed_cells_give(suite: str, resu
 def test_the_units_side_by_side_are_what_the_committed_cells_give(results: Path) -> None:
     path = write_units(results, ["tiny-masks", "tiny-masks-paper", "tiny-masks-coded"])
     assert path.read_text() == committed("results/units/tiny-masks.md")
+
+
+SAID = (ROOT / "README.md").read_text(), (ROOT / "results/README.md").read_text()
+SHOWN = {"replay": "nme", "icarl": "nme", "foster": "teacher"}
+BOXES = ("center_box", "class_activation", "cim")
+
+
+def rows_of(name: str, **wanted: str) -> list[dict[str, str]]:
+    return [row for row in table_rows(committed(f"results/{name}")) if wanted.items() <= row.items()]
+
+
+def span(values: list[str]) -> str:
+    """From the smallest to the largest mean, for instance 112 to 134."""
+    means = [float(value.split()[0]) for value in values]
+    return f"{min(means):.0f} to {max(means):.0f}"
+
+
+def test_the_prose_says_what_the_tables_say_of_exemplars() -> None:
+    shown = [row for row in rows_of("tiny-masks/tables/comparison.md") if SHOWN[row["method"]] == row["head"]]
+    held = span([row["exemplars"] for row in shown if row["compressor"] in BOXES])
+    for page in SAID:
+        assert f"Boxes make room for {held} exemplars where 100 whole ones fit" in page
+    assert {row["exemplars"] for row in shown if row["compressor"] == "none"} == {"100.0 ± 0.0"}
+    assert {row["exemplars"] for row in shown if row["compressor"] == "full"} == {"380.0 ± 0.0"}
+
+
+def test_the_prose_says_what_the_tables_say_of_units() -> None:
+    units = [row for row in rows_of("units/tiny-masks.md") if SHOWN[row["method"]] == row["head"]]
+    mine = {
+        unit: [row[f"{unit}: exemplars"] for row in units if row["compressor"] == "cim" and row["method"] != "icarl"]
+        for unit in ("paper units", "raw bytes", "coded bytes")
+    }
+    whole = [row["coded bytes: exemplars"] for row in units if row["compressor"] == "none" and row["method"] != "icarl"]
+    area, raw, coded = (span(values) for values in mine.values())
+    assert (
+        f"CIM holds {area} exemplars for 100 whole ones in area, {raw} in raw bytes, and in JPEG bytes {coded}"
+        in SAID[1]
+    )
+    assert f"for {span(whole)}, fewer than without compression" in SAID[1]
+
+
+def test_the_prose_says_what_the_intervals_say() -> None:
+    more = "average accuracy: difference [95 %]"
+    name = "tiny-masks/tables/differences.md"
+    (full,) = rows_of(name, method="icarl", compressor="full", head="nme", against="none")
+    assert f"iCaRL's average accuracy {full[more].split()[0].lstrip('-')} points, beyond noise" in SAID[1]
+    assert full["average accuracy: beyond noise"] == "yes"
+    (replay,) = rows_of(name, method="replay", compressor="class_activation", head="nme", against="none")
+    assert (replay["average accuracy: beyond noise"], replay["last accuracy: beyond noise"]) == ("yes", "no")
+    against = [row for row in rows_of(name, against="class_activation") if SHOWN[row["method"]] == row["head"]]
+    beyond = [
+        (row["method"], row["compressor"], metric)
+        for row in against
+        for metric in ("average accuracy", "last accuracy")
+        if row["compressor"] in BOXES and row[f"{metric}: beyond noise"] == "yes"
+    ]
+    assert beyond == [("foster", "cim", "last accuracy")]
+    shares = [row["mask level, time (%)"] for row in rows_of("tiny-masks/tables/boxes.md", compressor="cim")]
+    assert f"Learning the masks takes {span(shares)} % of the time of learning" in SAID[1]
+
+
+def test_the_prose_says_what_the_default_suite_says() -> None:
+    last = {
+        row["compressor"]: float(row["last accuracy (%)"].split()[0])
+        for row in rows_of("embedded/tables/comparison.md", method="replay", head="nme")
+    }
+    assert f"go from {last['none']:.0f} to {last['class_activation']:.0f} %" in " ".join(SAID[1].split())
