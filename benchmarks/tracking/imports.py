@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from cimbench.benchmarks.record import Record
@@ -13,9 +12,9 @@ from cimbench.benchmarks.tracking.content import group_of
 from cimbench.benchmarks.tracking.runs import Tracker
 from cimbench.benchmarks.tracking.server import (
     Errand,
-    SlowStoreError,
     address,
     configure,
+    of_the_store,
     patience,
     refusal,
     tracking_uri,
@@ -39,5 +38,7 @@ def import_records(results: Path, records: Sequence[Record], progress: Advance) 
             progress(number + 1, len(records))
         for members in groups.values():
             tracker.summarise(members)
-    except (MlflowException, OSError, SlowStoreError) as error:
+    except Exception as error:
+        if not of_the_store(error):
+            raise
         raise InputError(f"{address()}: {refusal(error)}; then: cimbench track again") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +27,19 @@ def log_model(run_id: str, path: Path) -> str:
         inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, 3, side, side))]),
         outputs=Schema([TensorSpec(np.dtype("float32"), (-1, classes), head) for head in scores]),
     )
-    logged = Model.log(
-        artifact_path=None,
-        name="model",
-        flavor=pyfunc,
-        run_id=run_id,
-        step=len(record.phases),
-        python_model=str(SCRIPT),
-        artifacts={"model": str(path.absolute())},
-        signature=signature,
-        metadata={"class_names": record.class_names, "commit": record.provenance["commit"]},
-        pip_requirements=[
-            f"numpy=={np.__version__}",
-            f"torch=={torch.__version__}",
-            f"torchvision=={torchvision.__version__}",
-        ],
-    )
+    versions = {"numpy": np.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*(input example|type hints)")  # the signature says it all
+        logged = Model.log(
+            artifact_path=None,
+            name="model",
+            flavor=pyfunc,
+            run_id=run_id,
+            step=len(record.phases),
+            python_model=str(SCRIPT),
+            artifacts={"model": str(path.absolute())},
+            signature=signature,
+            metadata={"class_names": record.class_names, "commit": record.provenance["commit"]},
+            pip_requirements=[f"{name}=={version}" for name, version in versions.items()],
+        )
     return str(logged.model_uri)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
-from numpy.typing import NDArray
 
 from cimbench.benchmarks.model import load_model
 
@@ -21,8 +20,9 @@ class Scorer(PythonModel):  # type: ignore[misc]
         """Build the network from the file of weights."""
         self._method, _ = load_model(Path(context.artifacts["model"]))
 
-    def predict(self, context: Any, model_input: NDArray[np.uint8], params: Any = None) -> dict[str, Any]:  # noqa: ARG002
-        """Scores (N, classes) by head; model_input: images (N, 3, S, S) uint8."""
+    # MLflow takes a type of model_input for a signature of its own, which has no arrays
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
+        """Scores (N, classes) by head, arrays; model_input: images (N, 3, S, S) uint8, which the signature checks."""
         scores = self._method.scores(torch.from_numpy(np.ascontiguousarray(model_input)))
         return {head: value.numpy() for head, value in scores.items()}
 

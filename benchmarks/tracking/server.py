@@ -13,11 +13,12 @@ from mlflow.exceptions import MlflowException
 
 LOCAL = "sqlite:///mlflow.db"
 # MLflow's own limits make a run wait for minutes where a server is away; a variable that is set already counts
-_LIMITS = {
+_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",  # seconds
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines a run
 }
 _STATUS = re.compile(r"error code (\d{3})")
 
@@ -43,7 +44,7 @@ def address() -> str:
 
 def configure() -> None:
     """Point MLflow to the store, bound its waiting, and keep its own chatter out of the progress."""
-    for name, value in _LIMITS.items():
+    for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -54,7 +55,7 @@ def patience() -> float | None:
     """Seconds to wait for a server at a time: two requests' limit. None for a file here, which is waited for."""
     if tracking_uri().startswith(("sqlite:", "file:")) or "://" not in tracking_uri():
         return None
-    return 2 * float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", _LIMITS["MLFLOW_HTTP_REQUEST_TIMEOUT"]))
+    return 2 * float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", _DEFAULTS["MLFLOW_HTTP_REQUEST_TIMEOUT"]))
 
 
 class Errand:
@@ -96,8 +97,16 @@ def refusal(error: Exception) -> str:
         return "it does not let you in (403); ask its owner for the right to write, or log in as someone else"
     words = without_secrets(str(error)).strip() or type(error).__name__
     said = words.splitlines()[0][:300]
+    if isinstance(error, ImportError):
+        return f"{said}; install it, or name a driver that is there, as in postgresql+psycopg2://..."
     remedy = "see that MLFLOW_TRACKING_URI is right and the server is up, or unset it to use the local file"
     return said if tracking_uri() == LOCAL else f"{said}; {remedy}"
+
+
+def of_the_store(error: Exception) -> bool:
+    """Whether the error is the store's or the way to it, and no mistake of ours."""
+    known = (MlflowException, OSError, SlowStoreError, ImportError)
+    return isinstance(error, known) or type(error).__module__.startswith("sqlalchemy")
 
 
 def _status(error: Exception) -> int | None:

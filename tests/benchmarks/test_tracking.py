@@ -23,7 +23,7 @@ from tests.benchmarks.tracked import PARENT, by_name, contents, runs
 from tests.benchmarks.workplace import cell_arguments, furnish
 from tests.methods.test_contract import Silent
 
-pytestmark = [pytest.mark.xdist_group("tracking"), pytest.mark.slow]  # one server for all
+pytestmark = [pytest.mark.xdist_group("tracking"), pytest.mark.slow, pytest.mark.timeout(1800)]  # one server for all
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -48,7 +48,7 @@ def client(server: str, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
 
 
 def test_a_run_says_what_it_was_and_how_it_went(client: MlflowClient, workspace: Path) -> None:
-    suite = furnish(workspace, suite="first")
+    suite = furnish(workspace, suite="first", matrix={"methods": ["icarl"], "compressors": ["class_activation"]})
     assert main(["--params", "params.json", *cell_arguments("icarl", "class_activation", tracked=True)]) == 0
     named = by_name(client, "first")
     run, summary = named["icarl + class_activation, seed 3"], named["icarl + class_activation, one seed"]
@@ -116,8 +116,8 @@ def test_system_metrics_by_the_usual_variable(
 ) -> None:
     pytest.importorskip("psutil", reason="psutil is not installed")
     monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
-    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
-    furnish(workspace, suite="fifth")
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    furnish(workspace, suite="fifth", training={"base_epochs": 150, "epochs": 150})  # some seconds: a sample or more
     assert main(["--params", "params.json", *cell_arguments(tracked=True)]) == 0
     metrics = by_name(client, "fifth")["replay + none, seed 3"].data.metrics
     assert "system/cpu_utilization_percentage" in metrics

@@ -20,9 +20,9 @@ from cimbench.benchmarks.tracking.server import configure, without_secrets
 from tests.benchmarks.invented import invent
 from tests.benchmarks.mlflow_server import Relay, free_port
 from tests.benchmarks.tracked import by_name, contents
-from tests.benchmarks.workplace import furnish
+from tests.benchmarks.workplace import cell_arguments, furnish, run_command
 
-pytestmark = [pytest.mark.xdist_group("tracking"), pytest.mark.slow]
+pytestmark = [pytest.mark.xdist_group("tracking"), pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture
@@ -135,19 +135,30 @@ def test_a_server_that_refuses(
         check_refused(cell, capsys, address, remedy)
 
 
-def test_a_database_that_is_away(
-    cell: Cell, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """MLflow itself would try ten times, for a minute and a half."""
+def test_a_database_that_is_away(cell: Cell, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow itself would try ten times, for a minute and a half, and goes on with it in the thread that is left."""
     pytest.importorskip("psycopg2", reason="psycopg2 is not installed")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql://someone:secret@127.0.0.1:{free_port()}/runs")
-    assert run_to_end(cell) < 30
-    assert "secret" not in capsys.readouterr().err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql+psycopg2://someone:secret@127.0.0.1:{free_port()}/runs")
+    done = run_command(workspace, *cell_arguments(tracked=True))
+    assert done.returncode == 0
+    assert done.stderr.count("not tracked: postgresql+psycopg2://127.0.0.1:") == 1
+    done_later = run_command(workspace, "track")
+    assert done_later.returncode == 2
+    assert done_later.stderr.startswith("cimbench track: postgresql+psycopg2://127.0.0.1:")
+    assert "secret" not in done.stderr + done_later.stderr
+    assert load_record(cell.folder).complete
+
+
+def test_a_driver_that_is_not_installed(
+    cell: Cell, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+pg8000://someone:secret@127.0.0.1:5/runs")
+    run_to_end(cell)
     assert main(["--params", "params.json", "track"]) == 2
-    message = capsys.readouterr().err
-    assert message.startswith("cimbench track: postgresql://127.0.0.1:")
-    assert "secret" not in message
+    told = capsys.readouterr().err
+    assert told.count("No module named 'pg8000'; install it, or name a driver") == 2
+    assert "secret" not in told
 
 
 def test_a_server_that_goes_away_during_the_run_is_brought_up_to_date_later(
