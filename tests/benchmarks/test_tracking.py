@@ -20,7 +20,7 @@ from cimbench.benchmarks.tracking.live import LiveTracking
 from tests.benchmarks.mlflow_server import postgres, serving
 from tests.benchmarks.test_resume import CutAt, PowerCutError
 from tests.benchmarks.tracked import PARENT, by_name, contents, runs
-from tests.benchmarks.workplace import cell_arguments, furnish
+from tests.benchmarks.workplace import cell_arguments, furnish, run_command
 from tests.methods.test_contract import Silent
 
 pytestmark = [pytest.mark.xdist_group("tracking"), pytest.mark.slow, pytest.mark.timeout(1800)]  # one server for all
@@ -129,7 +129,7 @@ def test_system_metrics_by_the_usual_variable(
 def test_the_default_store_is_the_one_mlflow_ui_opens(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     furnish(workspace, suite="fourth")
-    assert main(["--params", "params.json", *cell_arguments(tracked=True)]) == 0
+    assert run_command(workspace, *cell_arguments(tracked=True)).returncode == 0
     program = (
         "from mlflow.tracking._tracking_service.utils import _get_default_tracking_uri as uri\n"
         "from mlflow.tracking import MlflowClient\n"
