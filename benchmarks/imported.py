@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,25 @@ class ImportedRun:
     def file_name(self) -> str:
         """Where it is kept in the folder of imported runs."""
         return f"{self.method}-{self.compressor}-{self.head}-{self.seed}-{self.digest[:12]}.json"
+
+
+# in which units their budget is the same: their memory counts images, and areas of compressed ones
+_UNITS = {True: ("paper_units", "raw_bytes"), False: ("paper_units",)}
+
+
+def comparable(runs: Iterable[ImportedRun], config: Mapping[str, Any], classes: int) -> list[ImportedRun]:
+    """Those of the data set, protocol, phases and budget of a cell's configuration (`Cell.resolved`)."""
+    dataset, protocol, budget = (config[name] for name in ("dataset", "protocol", "budget"))
+    task = (dataset["name"], protocol["name"], protocol["phases"])
+    each, total = budget["exemplars_per_class"], budget["exemplars_per_class"] * classes
+    memory = (total, None) if budget["sharing"] == "fixed_total" else (None, each)
+    return [
+        run
+        for run in runs
+        if (run.dataset, run.protocol, run.phases) == task
+        and (run.exemplars_total, run.exemplars_per_class) == memory
+        and budget["unit"] in _UNITS[run.compressor == "none"]
+    ]
 
 
 def check_curve(name: str, curve: Iterable[float]) -> None:

@@ -27,7 +27,7 @@ from cimbench.methods.recipe import TrainingParameters
 # first training has), and whether it sees as many images of every class
 SECOND_TRAININGS = {"der": ("tuning_epochs", True), "foster": ("compression_epochs", False)}
 # training images of archives that need not be here: classes, images, whether the count of each class is exact
-_OFFICIAL = {
+OFFICIAL = {
     "food101": (101, 101 * 750, True),
     "imagenet100": (100, 128117, False),
     "imagenet100_first": (100, 128117, False),
@@ -151,9 +151,9 @@ def known_counts(dataset: DatasetParameters) -> TrainingCounts | None:
     if dataset.source == "cluttered_digits":
         each = dataset.parameters.get("train_per_class")
         return TrainingCounts(phases=((each,) * 10,)) if isinstance(each, int) else None
-    if dataset.source not in _OFFICIAL:
+    if dataset.source not in OFFICIAL:
         return None
-    classes, images, exact = _OFFICIAL[dataset.source]
+    classes, images, exact = OFFICIAL[dataset.source]
     return TrainingCounts(phases=(_evenly(images, classes),), exact=exact)
 
 

@@ -53,9 +53,11 @@ def _named(record: Record) -> dict[str, object]:
     return named
 
 
-def _records(suite: str) -> dict[int, Record]:
-    found, _ = load_records({cell.folder: cell.resolved() for cell in compose_suite(suite).cells()})
-    return {record.config["seed"]: record for record in found}
+def _records(suite: str) -> tuple[dict[int, Record], str]:
+    """seed -> complete record, and why others are absent."""
+    found, absent = load_records({cell.folder: cell.resolved() for cell in compose_suite(suite).cells()})
+    reasons = dict.fromkeys(reason for reason in absent.values())
+    return {record.config["seed"]: record for record in found}, "; ".join(reasons)
 
 
 def _accuracies(records: Sequence[Record], head: str, metric: str) -> list[float]:
@@ -65,14 +67,14 @@ def _accuracies(records: Sequence[Record], head: str, metric: str) -> list[float
 def errata_table() -> pd.DataFrame:
     """One row a switch: paired differences of published less corrected, in percentage points, for both networks.
 
-    "not measured" where two seeds or more are not shared.
+    The reason instead where two seeds or more of the same pictures are not shared.
     """
     errata = build(Errata, load_mapping(FILE), str(FILE))
-    base = _records(errata.base)
+    base, lacking = _records(errata.base)
     rows = []
     for switch in errata.switches:
-        variant = _records(switch.suite)
-        seeds = sorted(base.keys() & variant.keys())
+        variant, why = _records(switch.suite)
+        seeds = sorted(s for s in base.keys() & variant.keys() if base[s].data_digest == variant[s].data_digest)
         option = changed_options(base[seeds[0]], variant[seeds[0]]) if seeds else switch.suite
         row = {
             "#": switch.number,
@@ -82,7 +84,7 @@ def errata_table() -> pd.DataFrame:
         }
         for head in HEADS:
             for metric in ("average_accuracy", "last_accuracy"):
-                told = "not measured"
+                told = why or lacking or "fewer than two seeds of the same pictures"
                 if len(seeds) > 1:
                     ours, theirs = (
                         _accuracies([side[seed] for seed in seeds], head, metric) for side in (variant, base)

@@ -8,26 +8,8 @@ from statistics import fmean, stdev
 import pandas as pd
 
 from cimbench.benchmarks.imported import ImportedRun
-from cimbench.benchmarks.record import Record
 
-# in which units their budget is the same: their memory counts images, and areas of compressed ones
-_UNITS = {True: ("paper_units", "raw_bytes"), False: ("paper_units",)}
 _EMPTY = "-"
-
-
-def comparable(runs: Sequence[ImportedRun], record: Record) -> list[ImportedRun]:
-    """Those of the record's data set, protocol, phases and budget."""
-    dataset, protocol, budget = (record.config[name] for name in ("dataset", "protocol", "budget"))
-    task = (dataset["name"], protocol["name"], protocol["phases"])
-    each, total = budget["exemplars_per_class"], budget["exemplars_per_class"] * len(record.class_names)
-    memory = (total, None) if budget["sharing"] == "fixed_total" else (None, each)
-    return [
-        run
-        for run in runs
-        if (run.dataset, run.protocol, run.phases) == task
-        and (run.exemplars_total, run.exemplars_per_class) == memory
-        and budget["unit"] in _UNITS[run.compressor == "none"]
-    ]
 
 
 def with_imported(table: pd.DataFrame, runs: Sequence[ImportedRun]) -> pd.DataFrame:

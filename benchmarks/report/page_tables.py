@@ -104,7 +104,8 @@ def provenance(records: Sequence[Record]) -> Table:
 
 def throughput(folder: Path = THROUGHPUT) -> list[Table]:
     """The tables that `make bench` has left, one a device; none where there is none."""
-    return [markdown_table(f"Throughput, {path.stem}", path.read_text()) for path in sorted(folder.glob("*.md"))]
+    texts = {path.stem: path.read_text() for path in sorted(folder.glob("*.md"))}
+    return [markdown_table(f"Throughput, {name}", text) for name, text in texts.items() if "\n|" in f"\n{text}"]
 
 
 def markdown_table(title: str, text: str) -> Table:

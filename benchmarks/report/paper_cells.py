@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cimbench.benchmarks.config import Cell, Suite, find_cell
-from cimbench.benchmarks.imported import ImportedRun, load_imported
+from cimbench.benchmarks.imported import ImportedRun, comparable, load_imported
 from cimbench.benchmarks.metrics import headline
 from cimbench.benchmarks.record import Record, load_records
 from cimbench.benchmarks.report.intervals import interval
@@ -104,7 +104,12 @@ def _cell(
     note = reason if records else ""
     if records:
         values, reason = _values(table, row, setting, records)
-    others = [run for run in imported if _is_of(run, table.suites[setting.suites[0]], setting, row)]
+    ours = find_cell(table.suites[setting.suites[0]], row.method, row.compressor, 0).resolved()
+    others = [
+        run
+        for run in comparable(imported, ours, setting.classes)
+        if (run.method, run.compressor, run.head) == (row.method, row.compressor, row.head)
+    ]
     return PaperCell(
         row=row,
         setting=setting,
@@ -116,19 +121,6 @@ def _cell(
         left_out=tuple(run for run in others if not run.complete),
         metric=setting.metric or table.metric,
         note=note,
-    )
-
-
-def _is_of(run: ImportedRun, suite: Suite, setting: PaperSetting, row: PaperRow) -> bool:
-    """Whether an imported run is of a row and of a setting's data, protocol and budget, which its log has to tell."""
-    told = {
-        None if run.exemplars_total is None else f"{run.exemplars_total} total",
-        None if run.exemplars_per_class is None else f"{run.exemplars_per_class} per class",
-    } - {None}
-    return (
-        (run.method, run.compressor, run.head) == (row.method, row.compressor, row.head)
-        and (run.dataset, run.protocol, run.phases) == (suite.dataset.name, suite.protocol.name, suite.protocol.phases)
-        and told == {setting.budget}
     )
 
 
@@ -161,9 +153,7 @@ def _why(suite: Suite, reasons: Sequence[str]) -> str:
     others = [reason for reason in reasons if reason != "not run"]
     if others:
         return others[0]
-    if not (suite.store / INDEX).is_file():
-        return f"needs {suite.dataset.name}, which is not prepared here"
-    return "not run"
+    return f"not run, needs {suite.dataset.name}"
 
 
 def _values(

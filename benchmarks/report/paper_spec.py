@@ -10,10 +10,11 @@ from cimbench.benchmarks.config import Suite
 from cimbench.benchmarks.parameters import build
 from cimbench.benchmarks.report.published_numbers import PublishedName
 from cimbench.benchmarks.report.sizes import SHARES
+from cimbench.benchmarks.workload import OFFICIAL
 from cimbench.datasets.errors import InputError, check_choice
 
-# a data set as publications call it: its source here, and how many classes it has
-DATASETS = {"Food-101": ("food101", 101), "ImageNet-100": ("imagenet100", 100), "ImageNet-1000": ("imagenet1000", 1000)}
+# a data set as publications call it: its source here
+DATASETS = {"Food-101": "food101", "ImageNet-100": "imagenet100", "ImageNet-1000": "imagenet1000"}
 METRICS = ("average_accuracy", "last_accuracy", "exemplars_per_class")
 
 
@@ -42,6 +43,11 @@ class PaperSetting:
         if self.metric is not None:
             check_choice(f"settings: {self.name}: metric", self.metric, METRICS)
         check_choice(f"settings: {self.name}: dataset", self.dataset, tuple(DATASETS))
+
+    @property
+    def classes(self) -> int:
+        """Of its data set."""
+        return OFFICIAL[DATASETS[self.dataset]][0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,13 +131,11 @@ def check_comparable(table: PaperTable) -> None:
                     f"conf/tables/{table.name}.yaml: setting {setting.name} is {setting.protocol} {setting.phases}, "
                     f"but suite {suite.suite} is {measured[0]} {measured[1]}; name a suite of that protocol"
                 )
-            source, classes = DATASETS[setting.dataset]
             each = suite.budget.exemplars_per_class
-            budget = (
-                f"{each:g} per class" if suite.budget.sharing == "fixed_per_class" else f"{each * classes:.0f} total"
-            )
+            fixed = suite.budget.sharing == "fixed_per_class"
+            budget = f"{each:g} per class" if fixed else f"{each * setting.classes:.0f} total"
             for what, ours, theirs in (
-                ("data set", suite.dataset.source, source),
+                ("data set", suite.dataset.source, DATASETS[setting.dataset]),
                 ("budget", budget, setting.budget or budget),
             ):
                 if ours != theirs:

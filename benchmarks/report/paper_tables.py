@@ -13,6 +13,7 @@ from cimbench.benchmarks.report.paper_spec import PaperTable
 from cimbench.benchmarks.report.tables import UNIT_WORDS, formatted
 from cimbench.datasets.arrays import write_atomically
 
+_LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {"±": "$\\pm$", "~": r"\textasciitilde{}"}
 KINDS = ("ours", "published", "gap")
 
 
@@ -124,6 +125,11 @@ def caption(table: PaperTable) -> str:
     )
 
 
+def latex_text(words: str) -> str:
+    """The words with LaTeX's own characters written as such."""
+    return "".join(_LATEX.get(character, character) for character in words)
+
+
 def write_paper_table(table: PaperTable, results: Path = Path("results")) -> tuple[list[Path], list[PaperCell]]:
     """results/<name>/tables/comparison.{md,csv,tex}, and the cells."""
     cells = paper_cells(table)
@@ -134,7 +140,7 @@ def write_paper_table(table: PaperTable, results: Path = Path("results")) -> tup
     contents = {
         "comparison.md": f"{text}\n\n{formatted(frame, 'github', 2)}\n{footer}\n",
         "comparison.csv": numbers_frame(table, cells).to_csv(index=False, float_format="%.6g"),
-        "comparison.tex": f"% {text}\n{latex}\n" + "".join(f"% {line}\n" for line in notes),
+        "comparison.tex": f"{latex}\n\n" + "".join(f"\\par {latex_text(line)}\n" for line in [text, *notes]),
     }
     paths = []
     for name, content in contents.items():

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from cimbench.benchmarks.compose import compose_suite, suite_names, table_names
+from cimbench.benchmarks.compose import table_names
 from cimbench.benchmarks.report.paper_cells import PaperCell, paper_cells
 from cimbench.benchmarks.report.paper_spec import PaperTable, load_paper_table
 from cimbench.benchmarks.report.tables import METHOD_NOTES, formatted
 from cimbench.datasets.arrays import write_atomically
+from cimbench.datasets.errors import InputError
 
 PAGE = Path("REPRODUCIBILITY.md")
 HEADER = """# Reproducibility
@@ -65,26 +66,27 @@ def _why_not(cell: PaperCell) -> str:
 
 
 def _measured_section(results: Path) -> str:
-    """One line a suite with a committed table."""
+    """One line a suite with a table, as the table's own caption says it."""
     rows = []
-    for name in suite_names():
-        path = results / name / "tables" / "comparison.csv"
-        if not path.is_file():
+    for path in sorted(results.glob("*/tables/comparison.csv")):
+        name = path.parents[1].name
+        if name in table_names():
             continue
-        suite, numbers = compose_suite(name), pd.read_csv(path)
-        seeds = sorted(set(numbers.seeds))
+        try:
+            numbers = pd.read_csv(path)
+        except pd.errors.ParserError as error:
+            raise InputError(f"{path}: cannot be read ({error}); cimbench report writes it anew") from error
+        except pd.errors.EmptyDataError as error:
+            raise InputError(f"{path}: is empty; cimbench report writes it anew") from error
         rows.append(
             {
                 "suite": f"[{name}](results/{name}/tables/comparison.md)",
-                "data set": suite.dataset.name,
-                "protocol": f"{suite.protocol.name.upper()} {suite.protocol.phases}",
-                "budget": f"{suite.budget.exemplars_per_class:g} a class, {suite.budget.unit}",
                 "hosts": ", ".join(dict.fromkeys(numbers.method)),
                 "compressors": ", ".join(dict.fromkeys(numbers.compressor)),
-                "seeds": " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))),
+                "how": path.with_name("comparison.md").read_text().split("\n", 1)[0],
             }
         )
-    return formatted(pd.DataFrame(rows), "github", 7) if rows else "Nothing yet."
+    return formatted(pd.DataFrame(rows), "github", 4) if rows else "Nothing yet."
 
 
 def reproducibility_text(results: Path = Path("results")) -> str:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cimbench.benchmarks.imported import ImportedRun
+from cimbench.benchmarks.imported import ImportedRun, comparable
 from cimbench.benchmarks.metrics import headline
 from cimbench.benchmarks.record import Record
 from cimbench.benchmarks.report.differences import differences_table
-from cimbench.benchmarks.report.imported_rows import comparable, imported_notes, with_imported
+from cimbench.benchmarks.report.imported_rows import imported_notes, with_imported
 from cimbench.datasets.arrays import write_atomically
 
 # what a reader has to know of a method beside its numbers
@@ -198,7 +198,7 @@ def write_tables(
     differences.md beside them where two seeds or more can be paired. imported: runs of other code bases, shown by
     comparison.md and .tex where they are of the same task and budget.
     """
-    others = comparable(imported, records[0])
+    others = comparable(imported, records[0].config, len(records[0].class_names))
     reading, text = with_imported(reading_table(records), others), caption(records)
     note = "".join(f"\n- {line}" for line in [*footnotes(records, absent), *imported_notes(others)]) + "\n"
     markdown = f"{text}\n\n{formatted(reading, 'github')}\n{note}"

@@ -24,6 +24,7 @@ def report(suite: Suite, _arguments: argparse.Namespace) -> str:
 
 def show(suite: Suite, _arguments: argparse.Namespace) -> str:
     """Print the suite's table and where everything is."""
+    from cimbench.benchmarks.report.page import NAME
     from cimbench.benchmarks.report.tables import caption, footnotes, formatted, reading_table
 
     records, absent = measured(suite)
@@ -31,8 +32,10 @@ def show(suite: Suite, _arguments: argparse.Namespace) -> str:
     print(f"\n{formatted(table, 'simple')}\n\n{caption(records)}")
     for note in footnotes(records, absent):
         print(f"- {note}")
+    page = suite.results / NAME
+    there = "everything, for a browser" if page.is_file() else "not there yet (cimbench report)"
     return (
-        f"\npage     {suite.results}/report.html (after cimbench report): everything, for a browser"
+        f"\npage     {page}: {there}"
         f"\ntable    {suite.results}/tables/comparison.md (also .csv, .tex)"
         f"\npicture  {suite.results}/plots/accuracy-over-phases.png"
         f"\ngallery  {suite.results}/plots/what-the-memory-keeps.png (all phases: {suite.results}/cells/)"

@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from cimbench.benchmarks.cli import main
+from cimbench.benchmarks.compose import compose_parameters, compose_suite, suite_names
 from cimbench.benchmarks.config import Suite, check_artifacts, find_cell, load_suite, resolve_device
 from cimbench.benchmarks.parameters import build, flatten
 from cimbench.benchmarks.registry import METHODS
@@ -277,3 +278,22 @@ def test_a_data_set_is_not_called_like_another_source() -> None:
     with pytest.raises(InputError, match=r"dataset.name is 'imagenet100', which is another source than"):
         build(Suite, composed("suite=imagenet100-first", "dataset.name=imagenet100"), "params.yaml")
     build(Suite, composed("suite=imagenet100", "dataset.name=mine"), "params.yaml")
+
+
+@pytest.mark.parametrize("name", suite_names(ROOT / "conf"))
+def test_a_composed_suite_is_what_dvc_would_write_and_can_be_run(name: str) -> None:
+    """Beside Hydra's own composition, read back from YAML."""
+    assert compose_parameters(name, folder=ROOT / "conf") == composed(f"suite={name}")
+    assert compose_suite(name, folder=ROOT / "conf").suite == name
+
+
+def test_a_broken_suite_and_a_wrong_override_are_named(tmp_path: Path) -> None:
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "config.yaml").write_text("defaults: [_self_, suite: x]\n")
+    (tmp_path / "suite/x.yaml").write_text("suite: [x\n")
+    with pytest.raises(InputError, match="suite x with no overrides: "):
+        compose_parameters("x", folder=tmp_path)
+    with pytest.raises(InputError, match=r"suite tiny with matrix.sed=\[1\]: Could not override"):
+        compose_parameters("tiny", ["matrix.sed=[1]"], ROOT / "conf")
+    with pytest.raises(InputError, match="did you mean 'tiny'"):
+        compose_parameters("tinny", folder=ROOT / "conf")

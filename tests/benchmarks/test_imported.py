@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.imported import ImportedRun, load_imported, save_imported
-from cimbench.benchmarks.report.imported_rows import comparable
+from cimbench.benchmarks.imported import ImportedRun, comparable, load_imported, save_imported
 from cimbench.benchmarks.report.tables import write_tables
 from cimbench.datasets.errors import InputError
 from tests.benchmarks.test_report import TWO_SEEDS, record
@@ -155,4 +154,5 @@ def test_imported_runs_are_rows_of_the_suites_table(tmp_path: Path) -> None:
 )
 def test_only_runs_of_the_same_task_and_budget_are_comparable(changes: dict[str, Any], unit: str, fits: bool) -> None:
     run = of_the_suite(**changes)
-    assert comparable([run], record(1, [[8], [4, 6]], unit=unit)) == ([run] if fits else [])
+    ours = record(1, [[8], [4, 6]], unit=unit)
+    assert comparable([run], ours.config, len(ours.class_names)) == ([run] if fits else [])

@@ -159,6 +159,9 @@ def test_galleries_of_the_first_seed_have_words_for_who_does_not_see_them(worksp
 
 def test_throughput_is_shown_where_there_is_one(tmp_path: Path) -> None:
     assert page_tables.throughput(tmp_path) == []
+    (tmp_path / "words.md").write_text("No table.\n")
+    (tmp_path / "empty.md").write_text("")
+    assert page_tables.throughput(tmp_path) == []
     (tmp_path / "cpu.md").write_text(
         "A machine.\n\n| step | images/s |\n|:---|---:|\n| herd | 1,200 |\n\nMade by `x`.\n"
     )

@@ -143,12 +143,12 @@ def test_an_empty_cell_says_why(name: str) -> None:
     table = table_of(name)
     cells = paper_cells(table)
     assert {cell.reason for cell in cells} <= {
-        f"needs {data}, which is not prepared here" for data in ("food101", "imagenet100", "imagenet1000")
+        f"not run, needs {data}" for data in ("food101", "imagenet100", "imagenet1000")
     }
     frame, notes = reading_frame(table, cells)
     ours = frame[frame[" "] == "ours"].drop(columns=["method", " "])
     for mark in set(ours.to_numpy().flatten()):
-        assert notes[int(mark.strip("- []")) - 1].startswith(f"{mark[2:]} Empty: needs ")
+        assert notes[int(mark.strip("- []")) - 1].startswith(f"{mark[2:]} Empty: not run, needs ")
 
 
 def test_every_cell_of_every_table_has_a_configuration() -> None:

@@ -16,6 +16,7 @@ from mlflow.tracking import MlflowClient
 from omegaconf import OmegaConf
 
 from cimbench.benchmarks.record import load_record
+from tests.benchmarks.workplace import FEW_DIGITS
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.xdist_group("pipeline"), pytest.mark.slow, pytest.mark.timeout(540)]
@@ -31,16 +32,7 @@ SMALL_SUITE = {
     "dataset": {
         "name": "few-digits",
         "source": "cluttered_digits",
-        "parameters": {
-            "side": 32,
-            "digit_side": [14, 16],
-            "fragments": 1,
-            "fragment_side": [4, 6],
-            "background_contrast": 0.2,
-            "train_per_class": 6,
-            "test_per_class": 3,
-            "seed": 0,
-        },
+        "parameters": FEW_DIGITS,
     },
     "protocol": {"name": "lfs", "phases": 2, "validation_share": 0.0, "order_seed": None},
     "network": {"architecture": "resnet8", "stem": "strided", "width": 4, "input_side": 32},

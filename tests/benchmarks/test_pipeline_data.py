@@ -21,6 +21,7 @@ from dvc.repo import Repo
 from cimbench.datasets.archives import TarFiles
 from cimbench.datasets.packed_store import verify_store
 from tests.benchmarks.test_pipeline import copy_of_the_project
+from tests.benchmarks.workplace import FEW_DIGITS
 from tests.datasets.ilsvrc import Mini, write_archives
 
 pytestmark = [
@@ -29,17 +30,6 @@ pytestmark = [
     pytest.mark.shared_data,
     pytest.mark.timeout(540),
 ]
-
-DIGITS = {
-    "side": 32,
-    "digit_side": [14, 16],
-    "fragments": 1,
-    "fragment_side": [4, 6],
-    "background_contrast": 0.2,
-    "train_per_class": 6,
-    "test_per_class": 3,
-    "seed": 0,
-}
 
 
 @dataclass
@@ -78,7 +68,7 @@ def mini_ilsvrc(data: Path, project: Path) -> dict[str, Any]:
 
 
 CASES = {
-    "digits": Case("cluttered_digits", lambda _data, _project: DIGITS, 10, 90),
+    "digits": Case("cluttered_digits", lambda _data, _project: FEW_DIGITS, 10, 90),
     "food": Case("food101", lambda data, _: {"archive": archive(data / "food101-mini.tar.gz")}, 12, 240),
     "tiny": Case(
         "tiny_imagenet", lambda data, _: {"archive": archive(data / "tiny-imagenet-100.zip"), "classes": 4}, 4, 1000

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cimbench.benchmarks.report.paper_tables import latex_text
 from cimbench.benchmarks.report.published_numbers import NUMBERS, PublishedName, find_published, load_published
 from cimbench.datasets.errors import InputError
 
@@ -101,3 +102,7 @@ def test_the_budget_is_part_of_the_setting() -> None:
         find_published(load_published(), names, budget=budget, **asked) for budget in ("20000 total", "5000 total")
     ]
     assert [number and number.value for number in found] == [68.34, 54.72]
+
+
+def test_latex_prints_what_it_would_read_as_its_own() -> None:
+    assert latex_text("50 % of a_b & c#d ± 1") == r"50 \% of a\_b \& c\#d $\pm$ 1"

@@ -35,7 +35,7 @@ def test_the_committed_page_is_what_the_committed_results_give(tmp_path: Path) -
         ["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split("\n")
     for name in listed:
-        if name.endswith((".json", ".csv", ".npz")) and (ROOT / name).is_file():
+        if name.endswith((".json", ".csv", ".npz", "comparison.md")) and (ROOT / name).is_file():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, tmp_path / name)
     assert (ROOT / "REPRODUCIBILITY.md").read_text() == reproducibility_text(), "run: cimbench reproducibility"
@@ -74,7 +74,7 @@ def test_switches_are_named_and_their_effects_paired_by_seed() -> None:
     assert table.loc["C19", "option"] == "`methods.foster.selector: student`"
     assert table.loc["C19", "teacher, last"] == "+12.0 [+7.0, +17.0]"
     assert table.loc["C19", "seeds"] == "3"
-    assert set(table.drop(index="C19")["student, last"]) == {"not measured"}
+    assert set(table.drop(index="C19")["student, last"]) == {"not run"}
 
 
 def test_every_switch_changes_the_one_option_that_the_errata_name() -> None:
@@ -96,3 +96,23 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path: Path) -> None:
             load_mapping(path)
     with pytest.raises(InputError, match="is not there"):
         load_mapping(tmp_path / "none.yaml")
+
+
+def test_switches_measured_on_other_pictures_are_not_paired() -> None:
+    for seed in SEEDS:
+        record_of("errata", "foster", "cim", seed, [[50], [50, 50]])
+        record_of("errata-c4", "foster", "cim", seed, [[50], [60, 60]], data_digest="f" * 64)
+        record_of("errata-c5", "foster", "cim", seed, [[50], [60, 60]], phases=[])
+    table = errata_table().set_index("#")
+    assert table.loc["C4", "teacher, last"] == "fewer than two seeds of the same pictures"
+    assert table.loc["C5", "teacher, last"] == "stopped after phase 0 of 2"
+    assert table.loc["C8", "teacher, last"] == "not run"
+
+
+@pytest.mark.parametrize(("text", "words"), [("", "is empty"), ('a,b\n1,2\n1,2,3,"4\n', "cannot be read")])
+def test_a_table_that_cannot_be_read_is_named(text: str, words: str) -> None:
+    path = Path("results/some/tables/comparison.csv")
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"{path}: {words}.*cimbench report"):
+        reproducibility_text()

@@ -25,7 +25,7 @@ from cimbench.methods.optimisation import BatchReport
 from tests.benchmarks.test_core_alone import BLOCK
 from tests.benchmarks.test_report import record
 from tests.benchmarks.test_resume import outcome
-from tests.benchmarks.workplace import furnish, run_command
+from tests.benchmarks.workplace import FEW_DIGITS, furnish, run_command
 from tests.conftest import ROOT, coloured_store, composed, tiny_parameters
 from tests.methods.test_contract import Silent
 
@@ -113,16 +113,7 @@ def test_no_limit_never_stops(workspace: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_from_nothing_to_a_table_and_the_second_time_nothing_is_run(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    digits = {
-        "side": 16,
-        "digit_side": [8, 10],
-        "fragments": 1,
-        "fragment_side": [2, 3],
-        "background_contrast": 0.2,
-        "train_per_class": 4,
-        "test_per_class": 2,
-        "seed": 0,
-    }
+    digits = {**FEW_DIGITS, "side": 16, "digit_side": [8, 10], "fragment_side": [2, 3]}
     content = tiny_parameters(**FEW, dataset={"name": "few-digits", "parameters": digits})
     Path("params.json").write_text(json.dumps(content))
     assert run_suite("--seed", "4") == 0

@@ -15,6 +15,17 @@ from cimbench.datasets.packed_store import save_store
 from cimbench.datasets.split import make_split, save_split
 from tests.conftest import coloured_store, tiny_parameters
 
+FEW_DIGITS = {
+    "side": 32,
+    "digit_side": [14, 16],
+    "fragments": 1,
+    "fragment_side": [4, 6],
+    "background_contrast": 0.2,
+    "train_per_class": 6,
+    "test_per_class": 3,
+    "seed": 0,
+}
+
 
 def furnish(folder: Path, store: ImageStore | None = None, **sections: Any) -> Suite:
     """Write parameters (as JSON), the prepared data and the splits into `folder`; returns the suite."""
