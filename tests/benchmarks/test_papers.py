@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import csv
-import functools
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,15 +11,14 @@ from typing import Any
 
 import pytest
 
-from cimbench.benchmarks.compose import CONFIGURATIONS, compose_suite, table_names
-from cimbench.benchmarks.config import Suite, find_cell
-from cimbench.benchmarks.imported import ImportedRun, save_imported
-from cimbench.benchmarks.report.paper_cells import PaperCell, paper_cells
-from cimbench.benchmarks.report.paper_spec import PaperTable, check_comparable, load_paper_table
+from cimbench.benchmarks.compose import CONFIGURATIONS, table_names
+from cimbench.benchmarks.report.paper_cells import paper_cells
+from cimbench.benchmarks.report.paper_spec import check_comparable
 from cimbench.benchmarks.report.paper_tables import numbers_frame, reading_frame, write_paper_table
 from cimbench.benchmarks.report.published_numbers import NUMBERS
 from cimbench.benchmarks.verbs.papers import papers
 from cimbench.datasets.errors import InputError
+from tests.benchmarks.paper_records import cell_of, record_of, table_of
 from tests.conftest import ROOT
 
 # the poster's main table, typed from it: FOSTER and FOSTER with CIM, in the order of the table's settings
@@ -41,57 +37,6 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     (tmp_path / "conf").symlink_to(ROOT / "conf")
     monkeypatch.chdir(tmp_path)
     yield
-
-
-@functools.cache
-def suite_of(name: str) -> Suite:
-    return compose_suite(name)
-
-
-def record_of(where: str, method: str, compressor: str, seed: int, correct: list[list[int]], **other: Any) -> Path:
-    """A complete record of a cell with one group of 100 test images a phase; returns its file."""
-    cell = find_cell(suite_of(where), method, compressor, seed)
-    phase = {
-        "correct_top5": {},
-        "losses": [1.0],
-        "memory": {"exemplars": [2, 4]},
-        "seconds": {"learn": 1.0},
-        "model_bytes": 1,
-    }
-    content = {
-        "run_id": "0" * 16,
-        "suite": where,
-        "cell": cell.name,
-        "config": cell.resolved(),
-        "provenance": {"commit": "0" * 40, "started": "2026-01-01", "versions": {}, "hardware": {}},
-        "data_digest": "0" * 64,
-        "class_names": ["a", "b"],
-        "group_sizes": [1] * len(correct),
-        "tested": [100] * len(correct),
-        "phases": [{**phase, "correct": {"teacher": row, "student": row}} for row in correct],
-    }
-    for one in content["phases"]:  # type: ignore[attr-defined]
-        one["correct_top5"] = one["correct"]
-    path = cell.folder / "record.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**content, **other}))
-    return path
-
-
-@functools.cache
-def composed(name: str) -> PaperTable:
-    return load_paper_table(name)
-
-
-def table_of(name: str) -> PaperTable:
-    """Composed once, a copy for each test, since composing takes a tenth of a second a suite."""
-    return copy.deepcopy(composed(name))
-
-
-def cell_of(name: str, row: str, setting: str) -> PaperCell:
-    found = [c for c in paper_cells(table_of(name)) if (c.row.name, c.setting.name) == (row, setting)]
-    assert len(found) == 1
-    return found[0]
 
 
 def test_the_papers_tables_are_there() -> None:
@@ -157,13 +102,6 @@ def test_every_cell_of_every_table_has_a_configuration() -> None:
         for setting in table.settings:
             there = {(c.method, c.compressor) for suite in setting.suites for c in table.suites[suite].cells()}
             assert {(row.method, row.compressor) for row in table.rows} <= there, (name, setting.name)
-
-
-def test_the_posters_contradictions_are_footnotes() -> None:
-    texts = {name: "\n".join(reading_frame(t := table_of(name), paper_cells(t))[1]) for name in TABLES}
-    assert "72.37" in texts["paper-table1"] and "74.49" in texts["paper-ablation"]
-    assert "59.48 - 54.72" in texts["paper-table2"]
-    assert "71.10 - 68.40, differ by 2.70" in texts["paper-sizes"]
 
 
 def test_measured_cells_by_hand() -> None:
@@ -237,55 +175,6 @@ def test_mixed_units_and_protocols_are_refused() -> None:
 def test_an_unknown_table_names_the_known_ones() -> None:
     with pytest.raises(InputError, match="did you mean 'paper-table1'"):
         papers(None, argparse.Namespace(tables=["paper-tabel1"]))  # type: ignore[arg-type]
-
-
-def imported(curve: tuple[float, ...], **other: Any) -> ImportedRun:
-    told = {
-        "source": "CIM-CIL",
-        "log_name": "foster.log",
-        "log_digest": "0" * 64,
-        "method": "foster",
-        "compressor": "cim",
-        "head": "teacher",
-        "dataset": "food101",
-        "protocol": "lfs",
-        "phases": 10,
-        "seed": 1993,
-        "exemplars_total": 2020,
-    }
-    return ImportedRun(curve=curve, **{**told, **other})
-
-
-# a user's log of the released code (CIM-CIL, issue 7); its mean is 74.64
-LOGGED = (91.49, 86.99, 82.3, 77.33, 74.91, 71.95, 68.52, 65.94, 64.12, 62.86)
-
-
-def test_imported_runs_stand_in_a_line_of_their_own() -> None:
-    save_imported(imported(LOGGED))
-    save_imported(imported(LOGGED[:4], log_name="cut.log", seed=1))
-    save_imported(imported(LOGGED, log_name="small.log", exemplars_total=500, seed=2))
-    cell = cell_of("paper-table1", "FOSTER w/ CIM (teacher)", "Food-101 LFS 10")
-    assert cell.values == () and cell.mean is None and cell.gap is None
-    assert cell.imported_values == (pytest.approx(74.641),)
-    frame, notes = reading_frame(table_of("paper-table1"), paper_cells(table_of("paper-table1")))
-    place = frame.index[frame["method"] == "FOSTER w/ CIM (teacher)"][0] + 3
-    text = frame["Food-101 LFS 10"][place]
-    assert frame[" "][place] == "imported" and text.startswith("CIM-CIL 74.6 (1) [") and "small.log" not in str(notes)
-    said = [notes[int(number) - 1] for number in re.findall(r"\[(\d+)\]", text)]
-    assert said[0].endswith("Imported from foster.log (CIM-CIL, seed 1993), not run here.")
-    assert said[1].endswith("cut.log stops after 4 of 10 phases and is left out.")
-    assert list(frame[" "]).count("imported") == 1
-
-
-def test_what_is_left_out_of_a_mean_is_named() -> None:
-    """A damaged seed and one of other pictures stand in a footnote, not in the mean."""
-    for seed, digest in ((1993, "0"), (1994, "f"), (1995, "0")):
-        path = record_of("imagenet100", "foster", "none", seed, [[90], [90, 60]], data_digest=digest * 64)
-    path.write_bytes(b"\xff\xfe")
-    cell = cell_of("paper-table1", "FOSTER (teacher)", "ImageNet-100 LFS 10")
-    assert len(cell.values) == 1
-    assert "foster-none-1994: measured on other pictures than foster-none-1993" in cell.note
-    assert "foster-none-1995/record.json: is damaged" in cell.note
 
 
 @pytest.mark.parametrize(

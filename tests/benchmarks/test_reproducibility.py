@@ -16,7 +16,7 @@ from cimbench.benchmarks.record import load_record
 from cimbench.benchmarks.report.errata import FILE, changed_options, errata_table
 from cimbench.benchmarks.report.reproducibility import reproducibility_text
 from cimbench.datasets.errors import InputError
-from tests.benchmarks.test_papers import cell_of, record_of, suite_of
+from tests.benchmarks.paper_records import cell_of, record_of, suite_of
 from tests.conftest import ROOT
 
 SEEDS = (1993, 1994, 1995)
