@@ -6,12 +6,32 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from cimbench.datasets.errors import InputError, check_choice
 from cimbench.methods.networks.rational import activate, start_values
 
 Coefficients = Sequence[Tensor | None]  # of each activation; None for a ReLU
 ACTIVATIONS = ("relu", "rational", "rational_in_last_block")
+
+
+class PointwiseConvolution(nn.Conv2d):
+    """A 1x1 convolution of some stride, without bias: (B, inputs, h, w) -> (B, outputs, ceil(h / s), ceil(w / s)).
+
+    Below 8 input channels it takes every s-th pixel first, which is the same map: on processors with AVX2 and without
+    AVX-512, oneDNN writes past its buffers in the backward pass of a 1x1 convolution of stride 2 whose input is
+    channels-last and has 2 to 7 channels (torch 2.11 to 2.14). tests/methods/test_pointwise.py tells whether the
+    installed torch still does.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.in_channels >= 8:
+            return super().forward(x)
+        down, right = self.stride
+        return functional.conv2d(x[:, :, ::down, ::right], self.weight)
 
 
 class BasicBlock(nn.Module):
@@ -26,7 +46,7 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample: nn.Module | None = None
         if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            self.downsample = nn.Sequential(PointwiseConvolution(inputs, outputs, stride), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor, coefficients: Coefficients = (None, None)) -> Tensor:
         """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""

@@ -184,6 +184,10 @@ def test_the_command_writes_and_prints_what_was_measured(workspace: Path, capsys
     assert "- replay-class_activation-3: not run." in printed
     assert "results/test/tables/comparison.md" in printed
     assert printed.count("results/test/report.html") == 2  # report and show name the page
+    (workspace / "results/test/report.html").unlink()
+    assert main(["--params", "params.json", "show"]) == 0
+    assert "report.html: not there yet (cimbench report)" in capsys.readouterr().out
+    assert main(["--params", "params.json", "report"]) == 0
     pictures = workspace / "results/test/plots"
     assert {path.name for path in pictures.iterdir()} == {
         *("accuracy-over-phases.png", "accuracy-against-bytes.png", "memory-over-phases.png"),
