@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cimbench.benchmarks.config import PARAMETERS_FILE, Suite, load_suite
-from cimbench.benchmarks.verbs import cells, data, imports, papers, reports, runner
+from cimbench.benchmarks.commands import cells, data, imports, papers, reports
+from cimbench.benchmarks.commands import suites as runner
+from cimbench.benchmarks.suite.config import PARAMETERS_FILE, Suite, load_suite
 from cimbench.datasets.errors import InputError
-from cimbench.methods.optimisation import NonFiniteLossError
+from cimbench.methods.errors import NonFiniteLossError
 
 Verb = Callable[[Suite, argparse.Namespace], str]
 

@@ -12,8 +12,8 @@ from cimbench.datasets.randomness import generator
 from cimbench.methods.losses import auxiliary_labels
 from cimbench.methods.method import Method, Setup
 from cimbench.methods.networks.heads import LinearHead
-from cimbench.methods.optimisation import Task
-from cimbench.methods.recipe import Stage
+from cimbench.methods.training.recipe import Stage
+from cimbench.methods.training.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)

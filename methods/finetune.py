@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch.nn import functional
 
 from cimbench.methods.method import Method, Setup
-from cimbench.methods.optimisation import Task
+from cimbench.methods.training.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)

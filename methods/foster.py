@@ -20,8 +20,9 @@ from cimbench.methods.losses import (
 from cimbench.methods.method import Method, Setup
 from cimbench.methods.networks.heads import LinearHead
 from cimbench.methods.networks.network import Network, frozen_output, in_eval
-from cimbench.methods.optimisation import Task
-from cimbench.methods.recipe import FIDELITIES, Stage
+from cimbench.methods.reference_switches import FIDELITIES
+from cimbench.methods.training.recipe import Stage
+from cimbench.methods.training.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from cimbench.datasets.errors import InputError, check_at_least, check_choice
 from cimbench.methods.losses import binary_loss, distillation_loss
 from cimbench.methods.method import Method, Setup
 from cimbench.methods.networks.network import frozen_output
-from cimbench.methods.optimisation import Task
+from cimbench.methods.training.task import Task
 
 LOSSES = ("sigmoid", "softmax")
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from cimbench.datasets.errors import check_at_least
 from cimbench.methods.method import Method, Setup
-from cimbench.methods.optimisation import Task
+from cimbench.methods.training.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from cimbench.methods.losses import less_forget_loss, less_forget_weight, margin
 from cimbench.methods.method import Method, Setup
 from cimbench.methods.networks.heads import CosineHead
 from cimbench.methods.networks.network import frozen_output, in_eval
-from cimbench.methods.optimisation import Task
+from cimbench.methods.training.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)

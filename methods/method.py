@@ -9,12 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from cimbench.datasets.augment import AugmentParameters
 from cimbench.datasets.randomness import generator
+from cimbench.datasets.stream.augment import AugmentParameters
 from cimbench.methods.losses import Loss
 from cimbench.methods.networks.network import Network, NetworkParameters, in_eval
-from cimbench.methods.optimisation import Task, train
-from cimbench.methods.recipe import LEARNING, Stage, TrainingParameters
+from cimbench.methods.training.recipe import LEARNING, Stage, TrainingParameters
+from cimbench.methods.training.task import Task
+from cimbench.methods.training.trainer import train
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch.nn import functional
 
 from cimbench.methods.method import Method, Setup
-from cimbench.methods.optimisation import Task
+from cimbench.methods.training.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)

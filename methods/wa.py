@@ -13,7 +13,7 @@ from cimbench.datasets.errors import InputError
 from cimbench.methods.losses import alignment_factor, distillation_loss
 from cimbench.methods.method import Method, Setup
 from cimbench.methods.networks.network import frozen_output
-from cimbench.methods.optimisation import Task
+from cimbench.methods.training.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,9 @@ from omegaconf import OmegaConf
 # Without a GPU the kernels run through Triton's interpreter; read when torchvision first imports Triton, below.
 os.environ["TRITON_INTERPRET"] = str(int(not torch.cuda.is_available()))
 
-from cimbench.benchmarks.config import Suite
-from cimbench.benchmarks.parameters import build
-from cimbench.datasets.image_store import ImageStore
+from cimbench.benchmarks.suite.config import Suite
+from cimbench.benchmarks.suite.parameters import build
+from cimbench.datasets.images.image_store import ImageStore
 
 # the same cases each time, and no folder of earlier ones
 settings.register_profile("cimbench", derandomize=True, database=None)

@@ -16,16 +16,15 @@ import pytest
 import torch
 
 from cimbench.benchmarks import registry
-from cimbench.benchmarks.config import find_cell
-from cimbench.benchmarks.run import run_cell
-from cimbench.datasets.augment import normalise
-from cimbench.datasets.fetch import no_progress
-from cimbench.datasets.preparation import PrepareParameters
-from cimbench.datasets.prepare import prepare
+from cimbench.benchmarks.cell.run import run_cell
+from cimbench.benchmarks.suite.config import find_cell
+from cimbench.datasets.preparing.parameters import PrepareParameters
+from cimbench.datasets.preparing.prepare import prepare
+from cimbench.datasets.progress import no_progress
+from cimbench.datasets.stream.augment import normalise
 from cimbench.methods.compression.cim import CIM, CIMParameters
-from cimbench.methods.compression.codecs import RAW
-from cimbench.methods.compression.compress import compressed
-from cimbench.methods.compression.compressor import EpochDone
+from cimbench.methods.compression.compressor import EpochDone, compressed
+from cimbench.methods.compression.exemplars.codecs import RAW
 from cimbench.methods.networks.network import Network, NetworkParameters
 from cimbench.methods.networks.rational import start_values
 from tests.benchmarks.workplace import furnish

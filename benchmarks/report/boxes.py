@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cimbench.benchmarks.record import PhaseRecord, Record
+from cimbench.benchmarks.records.record import PhaseRecord, Record
 from cimbench.benchmarks.report.tables import formatted, groups_of_cells, spread
 from cimbench.datasets.arrays import write_atomically
 

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cimbench.benchmarks.metrics import headline
-from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.records.metrics import headline
+from cimbench.benchmarks.records.record import Record
 
 AGAINST = ("none", "class_activation")
 METRICS = {"average_accuracy": "average accuracy", "last_accuracy": "last accuracy"}

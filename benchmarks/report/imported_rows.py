@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 
 import pandas as pd
 
-from cimbench.benchmarks.imported import ImportedRun
+from cimbench.benchmarks.imported.imported_run import ImportedRun
 
 _EMPTY = "-"
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cimbench.benchmarks.metrics import accuracy_per_phase, headline
-from cimbench.benchmarks.record import PhaseRecord, Record
-from cimbench.benchmarks.report.memory_curves import box_share, held
-from cimbench.benchmarks.report.pareto import ALL_IMAGES
+from cimbench.benchmarks.records.metrics import accuracy_per_phase, headline
+from cimbench.benchmarks.records.record import PhaseRecord, Record
+from cimbench.benchmarks.report.figures.memory_curves import box_share, held
+from cimbench.benchmarks.report.figures.pareto import ALL_IMAGES
 from cimbench.benchmarks.report.tables import groups_of_cells
 from cimbench.datasets.arrays import write_atomically, write_json
 

@@ -10,15 +10,15 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cimbench.benchmarks.config import Cell, Suite
-from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.report import page_tables
-from cimbench.benchmarks.report.curves import curve_figure
-from cimbench.benchmarks.report.inline import Drawing, inline_png, inline_svg
+from cimbench.benchmarks.report.figures.curves import curve_figure
+from cimbench.benchmarks.report.figures.inline import Drawing, inline_png, inline_svg
+from cimbench.benchmarks.report.figures.memory_curves import memory_figure, with_memory
+from cimbench.benchmarks.report.figures.pareto import NOTE, bounded_points, pareto_figure, pareto_points
 from cimbench.benchmarks.report.intervals import WORDS
-from cimbench.benchmarks.report.memory_curves import memory_figure, with_memory
-from cimbench.benchmarks.report.pareto import NOTE, bounded_points, pareto_figure, pareto_points
 from cimbench.benchmarks.report.tables import caption, footnotes
+from cimbench.benchmarks.suite.config import Cell, Suite
 from cimbench.datasets.arrays import write_atomically
 
 NAME = "report.html"

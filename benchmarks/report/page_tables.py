@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from cimbench.benchmarks.metrics import headline
-from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.records.metrics import headline
+from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.report.boxes import NOTE as BOXES_NOTE
 from cimbench.benchmarks.report.boxes import boxes_table
 from cimbench.benchmarks.report.differences import differences_table

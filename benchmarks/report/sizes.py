@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.report.tables import formatted, spread
 from cimbench.datasets.arrays import load_arrays, write_atomically
-from cimbench.datasets.image_store import ImageStore
-from cimbench.datasets.packed_store import INDEX, open_store
-from cimbench.methods.compression.boxes import area_shares
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.datasets.images.packed_store import INDEX, open_store
+from cimbench.methods.compression.boxes.boxes import area_shares
 
 HEADING = "Last accuracy by the mean area of a class's objects."
 SHARES = {"small": 0.3, "middle": 0.4, "large": 0.3}

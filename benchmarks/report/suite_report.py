@@ -7,18 +7,18 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from cimbench.benchmarks.config import Cell, Suite
-from cimbench.benchmarks.imported import load_imported
-from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.imported.imported_run import load_imported
+from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.report.boxes import write_boxes_table
-from cimbench.benchmarks.report.curves import curve_figure
+from cimbench.benchmarks.report.figures.curves import curve_figure
+from cimbench.benchmarks.report.figures.memory_curves import memory_figure, with_memory
+from cimbench.benchmarks.report.figures.pareto import bounded_points, pareto_figure, pareto_points
+from cimbench.benchmarks.report.figures.plots import boxes_figure, gallery_figure, save_figure
 from cimbench.benchmarks.report.measurements import write_measurements
-from cimbench.benchmarks.report.memory_curves import memory_figure, with_memory
 from cimbench.benchmarks.report.page import write_page
-from cimbench.benchmarks.report.pareto import bounded_points, pareto_figure, pareto_points
-from cimbench.benchmarks.report.plots import boxes_figure, gallery_figure, save_figure
 from cimbench.benchmarks.report.sizes import write_sizes
 from cimbench.benchmarks.report.tables import write_tables
+from cimbench.benchmarks.suite.config import Cell, Suite
 
 
 def write_report(suite: Suite, records: Sequence[Record], absent: Mapping[str, str]) -> list[Path]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cimbench.benchmarks.imported import ImportedRun, comparable
-from cimbench.benchmarks.metrics import headline
-from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.imported.imported_run import ImportedRun, comparable
+from cimbench.benchmarks.records.metrics import headline
+from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.report.differences import differences_table
 from cimbench.benchmarks.report.imported_rows import imported_notes, with_imported
 from cimbench.datasets.arrays import write_atomically

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from cimbench.benchmarks.metrics import headline
-from cimbench.benchmarks.parameters import differences
-from cimbench.benchmarks.record import Record, load_record
+from cimbench.benchmarks.records.differences import differences
+from cimbench.benchmarks.records.metrics import headline
+from cimbench.benchmarks.records.record import Record, load_record
 from cimbench.benchmarks.report.differences import paired
 from cimbench.benchmarks.report.tables import caption, formatted, groups_of_cells, spread
 from cimbench.datasets.arrays import write_atomically

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cimbench.datasets.decode import read_photographs
-from cimbench.datasets.image_store import ImageStore
+from cimbench.benchmarks.report.compressors.sample_photographs import read_photographs
+from cimbench.datasets.images.image_store import ImageStore
 
 RATIO, THRESHOLD, FEATURES, CELLS = 4.0, 0.6, 512, 7
 ARCHIVE = "data/imagenet-samples-64.tar"

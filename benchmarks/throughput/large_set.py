@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cimbench.benchmarks.peak_memory import peak_memory, reset_peak_memory
-from cimbench.datasets.catalogue import Catalogue
-from cimbench.datasets.feed import FeedParameters, Streamed
-from cimbench.datasets.loader import EpochSampler
-from cimbench.datasets.preparation import PrepareParameters
-from cimbench.datasets.prepare import prepare
-from cimbench.methods.pool import Pool
+from cimbench.benchmarks.cell.peak_memory import peak_memory, reset_peak_memory
+from cimbench.datasets.preparing.parameters import PrepareParameters
+from cimbench.datasets.preparing.prepare import prepare
+from cimbench.datasets.reading.catalogue import Catalogue
+from cimbench.datasets.stream.epoch_order import EpochSampler
+from cimbench.datasets.stream.feed import FeedParameters, Streamed
+from cimbench.methods.training.pool import Pool
 
 SIDE, CLASSES, BATCH = 128, 100, 256
 _CPU = torch.device("cpu")

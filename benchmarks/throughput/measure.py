@@ -10,7 +10,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch.profiler import ProfilerActivity, profile
 
-from cimbench.benchmarks.provenance import surroundings
+from cimbench.benchmarks.records.provenance import surroundings
 
 _SECONDS = 2.0
 Step = Callable[[], object]

@@ -18,18 +18,19 @@ from unittest.mock import patch
 import pandas as pd
 import torch
 
-from cimbench.benchmarks import run
+from cimbench.benchmarks.cell import run
+from cimbench.benchmarks.cell.listeners import Listeners
 from cimbench.benchmarks.cli import prepare_process
-from cimbench.benchmarks.compose import compose_suite
-from cimbench.benchmarks.config import find_cell
-from cimbench.benchmarks.progress import Listeners, bar
-from cimbench.benchmarks.provenance import surroundings
+from cimbench.benchmarks.commands.progress_bar import bar
+from cimbench.benchmarks.records.provenance import surroundings
 from cimbench.benchmarks.report.tables import formatted
+from cimbench.benchmarks.suite.compose import compose_suite
+from cimbench.benchmarks.suite.config import find_cell
 from cimbench.datasets.arrays import write_atomically
-from cimbench.methods import optimisation
 from cimbench.methods.compression.compressor import Compressor
-from cimbench.methods.optimisation import Trainer
-from cimbench.methods.pool import Pool
+from cimbench.methods.training import trainer as optimisation
+from cimbench.methods.training.pool import Pool
+from cimbench.methods.training.trainer import Trainer
 
 PAGE = Path("results/throughput/phase.md")
 NETWORK, MASKS = "network: forward, backward, optimiser", "mask level"

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cimbench.benchmarks.report.plots import COLOURS, save_figure
+from cimbench.benchmarks.report.figures.plots import COLOURS, save_figure
 from cimbench.datasets.arrays import write_atomically
 from cimbench.datasets.errors import InputError
 

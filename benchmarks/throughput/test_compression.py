@@ -22,11 +22,11 @@ from cimbench.benchmarks.throughput.inputs import (
     photographs,
 )
 from cimbench.benchmarks.throughput.measure import Job, measure
-from cimbench.methods.compression.activation import boxes_above, boxes_of_maps
-from cimbench.methods.compression.boxes import Boxes, class_activation_maps
-from cimbench.methods.compression.exemplar import Format, headers_for
-from cimbench.methods.compression.packing import pack, pack_store, reconstructed
-from cimbench.methods.compression.store import ExemplarStore
+from cimbench.methods.compression.boxes.activation import boxes_above, boxes_of_maps, class_activation_maps
+from cimbench.methods.compression.boxes.boxes import Boxes
+from cimbench.methods.compression.exemplars.exemplar import Format, headers_for
+from cimbench.methods.compression.exemplars.packing import pack, pack_store, reconstructed
+from cimbench.methods.compression.exemplars.store import ExemplarStore
 
 SHAPES = pytest.mark.parametrize("shape", [WIDE, SQUARE], ids=str)
 FORM = Format(ratio=RATIO)

@@ -12,12 +12,12 @@ from torch import Tensor
 from cimbench.benchmarks.throughput import reference
 from cimbench.benchmarks.throughput.inputs import DEVICES, RATIO, SQUARE, THRESHOLD
 from cimbench.benchmarks.throughput.measure import Job, measure
-from cimbench.datasets.image_store import ImageStore
-from cimbench.methods.compression.activation import activation_maps
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.methods.compression.boxes.activation import activation_maps
 from cimbench.methods.compression.class_activation import ClassActivation, ClassActivationParameters
-from cimbench.methods.compression.codecs import RAW
-from cimbench.methods.compression.compress import compressed
-from cimbench.methods.herding import herding_order
+from cimbench.methods.compression.compressor import compressed
+from cimbench.methods.compression.exemplars.codecs import RAW
+from cimbench.methods.memory.herding import herding_order
 from cimbench.methods.networks.network import Network, NetworkParameters, in_eval
 
 STEPS = 40  # about as many compressed exemplars as 20 plain ones make room for

@@ -20,20 +20,21 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from cimbench.benchmarks.provenance import surroundings
+from cimbench.benchmarks.records.provenance import surroundings
 from cimbench.benchmarks.throughput.inputs import DEVICES, archive_of_photographs
 from cimbench.benchmarks.throughput.measure import Job, copy_step, measure, timed
-from cimbench.datasets.archives import open_files
-from cimbench.datasets.augment import MEAN, STANDARD_DEVIATION, AugmentParameters, augment
-from cimbench.datasets.catalogue import Catalogue
-from cimbench.datasets.feed import FeedParameters, Streamed
-from cimbench.datasets.packed_store import PackedStore
-from cimbench.datasets.preparation import PrepareParameters
-from cimbench.datasets.prepare import prepare
+from cimbench.datasets.images.packed_store import PackedStore
+from cimbench.datasets.preparing.parameters import PrepareParameters
+from cimbench.datasets.preparing.prepare import prepare
+from cimbench.datasets.reading.archives import open_files
+from cimbench.datasets.reading.catalogue import Catalogue
+from cimbench.datasets.stream.augment import MEAN, STANDARD_DEVIATION, AugmentParameters, augment
+from cimbench.datasets.stream.feed import FeedParameters, Streamed
 from cimbench.methods.networks.network import Network, NetworkParameters
-from cimbench.methods.optimisation import Task, Trainer, compiled
-from cimbench.methods.pool import Pool
-from cimbench.methods.recipe import TrainingParameters
+from cimbench.methods.training.pool import Pool
+from cimbench.methods.training.recipe import TrainingParameters
+from cimbench.methods.training.task import Task
+from cimbench.methods.training.trainer import Trainer, compiled
 
 SIDE, SHORT_SIDE = 224, 256
 USUAL = AugmentParameters(resized_crop_scale=(0.08, 1.0), flip=True, brightness=0.25, source_side=SHORT_SIDE)

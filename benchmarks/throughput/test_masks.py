@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from cimbench.benchmarks.throughput.inputs import DEVICES
 from cimbench.benchmarks.throughput.measure import Job, measure
-from cimbench.methods.compression.adaptive import AdaptiveParameters
-from cimbench.methods.compression.masks import Batch, MaskGradient, mask_gradient
+from cimbench.methods.compression.masks.adaptive import AdaptiveParameters
+from cimbench.methods.compression.masks.mask_level import Batch, MaskGradient, mask_gradient
 from cimbench.methods.networks import resnet
 from cimbench.methods.networks.network import Network, NetworkParameters
 from cimbench.methods.networks.rational import plain_rational

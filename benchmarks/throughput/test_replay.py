@@ -9,14 +9,14 @@ from torch import Tensor
 
 from cimbench.benchmarks.throughput.inputs import DEVICES, RATIO, SQUARE, THRESHOLD, peaked_maps, photographs
 from cimbench.benchmarks.throughput.measure import Job, measure
-from cimbench.datasets.augment import AugmentParameters, augment
-from cimbench.datasets.image_store import ImageStore, groups_of_one_size
-from cimbench.methods.compression.activation import boxes_above, boxes_of_maps
-from cimbench.methods.compression.boxes import class_activation_maps, whole_image_boxes
-from cimbench.methods.compression.codecs import CODECS, Codec
-from cimbench.methods.compression.exemplar import Format
-from cimbench.methods.compression.packing import pack, pack_store
-from cimbench.methods.compression.store import ExemplarStore
+from cimbench.datasets.images.image_store import ImageStore, groups_of_one_size
+from cimbench.datasets.stream.augment import AugmentParameters, augment
+from cimbench.methods.compression.boxes.activation import boxes_above, boxes_of_maps, class_activation_maps
+from cimbench.methods.compression.boxes.boxes import whole_image_boxes
+from cimbench.methods.compression.exemplars.codecs import CODECS, Codec
+from cimbench.methods.compression.exemplars.exemplar import Format
+from cimbench.methods.compression.exemplars.packing import pack, pack_store
+from cimbench.methods.compression.exemplars.store import ExemplarStore
 
 AUGMENTATION = AugmentParameters(crop_padding=8, flip=True, brightness=0.25)
 

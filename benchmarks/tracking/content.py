@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cimbench.benchmarks.metrics import headline
-from cimbench.benchmarks.parameters import flatten
-from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.records.differences import flatten
+from cimbench.benchmarks.records.metrics import headline
+from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.report.tables import spread
 
 _SPREAD = ("accuracy/", "top5_accuracy/", "final/")  # metrics whose deviation over seeds is a metric as well

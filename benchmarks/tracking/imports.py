@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
-from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.tracking.content import group_of
 from cimbench.benchmarks.tracking.runs import Tracker
 from cimbench.benchmarks.tracking.server import (
@@ -19,8 +19,8 @@ from cimbench.benchmarks.tracking.server import (
     refusal,
     tracking_uri,
 )
-from cimbench.datasets.download.display import Advance
 from cimbench.datasets.errors import InputError
+from cimbench.datasets.progress import Advance
 
 
 def import_records(results: Path, records: Sequence[Record], progress: Advance) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.types import Schema, TensorSpec
 
-from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.tracking.server import without_secrets
 
 _DIGEST = 36  # characters that MLflow keeps

@@ -9,10 +9,10 @@ from typing import Any
 
 from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING
 
-from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.tracking.runs import Tracker
 from cimbench.benchmarks.tracking.server import Errand, address, patience, refusal
-from cimbench.methods.optimisation import BatchReport, EpochReport
+from cimbench.methods.training.task import BatchReport, EpochReport
 
 _LAST = 6  # times the usual patience: pictures are many, and nothing waits after the last phase
 

@@ -12,7 +12,7 @@ from mlflow import pyfunc
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from cimbench.benchmarks.model import load_model
+from cimbench.benchmarks.cell.kept_model import load_model
 
 SCRIPT = Path(__file__).with_name("scorer.py")
 

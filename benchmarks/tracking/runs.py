@@ -13,10 +13,10 @@ from pathlib import Path
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
-from cimbench.benchmarks.model import model_of
-from cimbench.benchmarks.record import Record
-from cimbench.benchmarks.report.curves import curve_figure
-from cimbench.benchmarks.report.plots import confusion_figure
+from cimbench.benchmarks.cell.kept_model import model_of
+from cimbench.benchmarks.records.record import Record
+from cimbench.benchmarks.report.figures.curves import curve_figure
+from cimbench.benchmarks.report.figures.plots import confusion_figure
 from cimbench.benchmarks.report.tables import caption
 from cimbench.benchmarks.tracking import content
 from cimbench.benchmarks.tracking.inputs import dataset_inputs

@@ -10,7 +10,7 @@ import torch
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
-from cimbench.benchmarks.model import load_model
+from cimbench.benchmarks.cell.kept_model import load_model
 
 
 class Scorer(PythonModel):  # type: ignore[misc]

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import torch
 
-from cimbench.datasets.archives import UNPACKED, open_files, version_of
 from cimbench.datasets.arrays import write_atomically
-from cimbench.datasets.catalogue import Catalogue
-from cimbench.datasets.class_folders import catalogue_of, class_folders
 from cimbench.datasets.errors import InputError, check_at_least
-from cimbench.datasets.fetch import Advance, ArchiveParameters, fetch_archive
-from cimbench.datasets.files import Files
+from cimbench.datasets.fetching.fetch import ArchiveParameters, fetch_archive
+from cimbench.datasets.progress import Advance
 from cimbench.datasets.randomness import generator
+from cimbench.datasets.reading.archives import UNPACKED, open_files, version_of
+from cimbench.datasets.reading.catalogue import Catalogue
+from cimbench.datasets.reading.class_folders import catalogue_of, class_folders
+from cimbench.datasets.reading.files import Files
 
 _FOLDER = "101_ObjectCategories"
 _BACKGROUND = "BACKGROUND_Google"  # no class of the 101

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cimbench.datasets.catalogue import Catalogue
 from cimbench.datasets.errors import InputError, check_at_least
-from cimbench.datasets.fetch import Advance
+from cimbench.datasets.progress import Advance
 from cimbench.datasets.randomness import generator
+from cimbench.datasets.reading.catalogue import Catalogue
 
 
 @dataclass(frozen=True, kw_only=True)

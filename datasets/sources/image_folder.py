@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cimbench.datasets.archives import open_files, version_of
-from cimbench.datasets.catalogue import Catalogue
-from cimbench.datasets.class_folders import Picture, catalogue_of, class_folders, drawn
 from cimbench.datasets.errors import InputError, printable
-from cimbench.datasets.fetch import Advance, ArchiveParameters, expanded, fetch_archive
-from cimbench.datasets.files import Files, FolderFiles
+from cimbench.datasets.fetching.fetch import ArchiveParameters, expanded, fetch_archive
+from cimbench.datasets.progress import Advance
+from cimbench.datasets.reading.archives import open_files, version_of
+from cimbench.datasets.reading.catalogue import Catalogue
+from cimbench.datasets.reading.class_folders import Picture, catalogue_of, class_folders, drawn
+from cimbench.datasets.reading.files import Files, FolderFiles
 
 
 @dataclass(frozen=True, kw_only=True)

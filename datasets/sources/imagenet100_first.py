@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cimbench.datasets.catalogue import Catalogue
-from cimbench.datasets.fetch import Advance
-from cimbench.datasets.imagenet import ImageNetParameters, read_imagenet
+from cimbench.datasets.progress import Advance
+from cimbench.datasets.reading.catalogue import Catalogue
+from cimbench.datasets.reading.imagenet import ImageNetParameters, read_imagenet
 
 
 def catalogue(parameters: ImageNetParameters, folder: Path, progress: Advance) -> Catalogue:

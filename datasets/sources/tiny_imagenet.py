@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
-from cimbench.datasets.archives import open_files, version_of
-from cimbench.datasets.catalogue import Catalogue
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.fetch import Advance, ArchiveParameters, fetch_archive
-from cimbench.datasets.files import Files
+from cimbench.datasets.fetching.fetch import ArchiveParameters, fetch_archive
+from cimbench.datasets.progress import Advance
+from cimbench.datasets.reading.archives import open_files, version_of
+from cimbench.datasets.reading.catalogue import Catalogue
+from cimbench.datasets.reading.files import Files
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import torch
 
-from cimbench.datasets.image_store import ImageStore
-from cimbench.methods.compression.activation import activation_maps, boxes_above
-from cimbench.methods.compression.boxes import Boxes, whole_image_boxes
-from cimbench.methods.compression.codecs import Codec
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.methods.compression.boxes.activation import activation_maps, boxes_above
+from cimbench.methods.compression.boxes.boxes import Boxes, whole_image_boxes
 from cimbench.methods.compression.compressor import ArtifactParameters, Compressor, check_switches
-from cimbench.methods.compression.exemplar import Format
+from cimbench.methods.compression.exemplars.codecs import Codec
+from cimbench.methods.compression.exemplars.exemplar import Format
 from cimbench.methods.networks.network import Network
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cimbench.methods.compression.adaptive import AdaptiveMasks, AdaptiveParameters
+from cimbench.methods.compression.masks.adaptive import AdaptiveMasks, AdaptiveParameters
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from cimbench.datasets.errors import InputError, check_at_least, check_choice
-from cimbench.datasets.image_store import ImageStore
-from cimbench.methods.compression.boxes import Boxes
-from cimbench.methods.compression.codecs import Codec
-from cimbench.methods.compression.exemplar import Format
-from cimbench.methods.compression.resampling import RESAMPLINGS
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.methods.compression.boxes.boxes import Boxes
+from cimbench.methods.compression.exemplars.codecs import Codec
+from cimbench.methods.compression.exemplars.exemplar import Format
+from cimbench.methods.compression.exemplars.packing import pack_store
+from cimbench.methods.compression.exemplars.resampling import RESAMPLINGS
+from cimbench.methods.compression.exemplars.store import ExemplarStore
 from cimbench.methods.losses import Loss
 from cimbench.methods.networks.network import Network
 
@@ -120,3 +122,23 @@ class Compressor(ABC):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:  # noqa: B027
         """Take over a saved state."""
+
+
+class Compressed(NamedTuple):
+    """exemplars: one for each image, in the images' order. kept_whole: (N,) bool, see Boxes."""
+
+    exemplars: ExemplarStore
+    kept_whole: Tensor
+
+
+def compressed(
+    images: ImageStore, compressor: Compressor, network: Network, codec: Codec, random: torch.Generator
+) -> Compressed:
+    """Every image as the exemplar it would be, packed on the network's device."""
+    return with_boxes(images, compressor.boxes(images, network, random), compressor.format(codec), network.device)
+
+
+def with_boxes(images: ImageStore, boxes: Boxes, form: Format, device: torch.device) -> Compressed:
+    """Every image as an exemplar of that format, with boxes already chosen: what artifact augmentation needs too."""
+    exemplars = ExemplarStore.from_packed(pack_store(images, boxes.xyxy, form, device), form)
+    return Compressed(exemplars, boxes.kept_whole)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.image_store import ImageStore
-from cimbench.methods.compression.boxes import Boxes, whole_image_boxes
-from cimbench.methods.compression.codecs import Codec
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.methods.compression.boxes.boxes import Boxes, whole_image_boxes
 from cimbench.methods.compression.compressor import ArtifactParameters, Compressor
-from cimbench.methods.compression.exemplar import Format
+from cimbench.methods.compression.exemplars.codecs import Codec
+from cimbench.methods.compression.exemplars.exemplar import Format
 from cimbench.methods.networks.network import Network
 
 

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.image_store import ImageStore
-from cimbench.methods.compression.activation import activation_maps, boxes_above
-from cimbench.methods.compression.boxes import Boxes
-from cimbench.methods.compression.codecs import Codec
-from cimbench.methods.compression.compress import with_boxes
-from cimbench.methods.compression.compressor import ArtifactParameters, Compressor, check_switches
-from cimbench.methods.compression.exemplar import Format
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.methods.compression.boxes.activation import activation_maps, boxes_above
+from cimbench.methods.compression.boxes.boxes import Boxes
+from cimbench.methods.compression.compressor import ArtifactParameters, Compressor, check_switches, with_boxes
+from cimbench.methods.compression.exemplars.codecs import Codec
+from cimbench.methods.compression.exemplars.exemplar import Format
 from cimbench.methods.networks.network import Network, in_eval
 
 
@@ -71,7 +70,7 @@ class PhaseTau(Compressor):
         right: dict[float, int] = {}
         for threshold in sorted(self.parameters.thresholds):
             found = boxes_above(cam, held_out, threshold)
-            shown = with_boxes(held_out, found, self, network.device, codec).exemplars
+            shown = with_boxes(held_out, found, self.format(codec), network.device).exemplars
             images = shown.batch(torch.arange(len(shown)), network.input_side)
             answers = in_eval(network, images, "logits").argmax(1).cpu()
             right[threshold] = int((answers == held_out.labels).sum())

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cimbench.datasets.augment import normalise
 from cimbench.datasets.errors import InputError, check_at_least, check_choice
+from cimbench.datasets.stream.augment import normalise
 from cimbench.methods.networks.heads import LinearHead, new_head
 from cimbench.methods.networks.resnet import STEMS, ResNet, initialise
 

@@ -28,6 +28,7 @@ class PointwiseConvolution(nn.Conv2d):
         super().__init__(inputs, outputs, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Torch's map, on every processor."""
         if self.in_channels >= 8:
             return super().forward(x)
         down, right = self.stride

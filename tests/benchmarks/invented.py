@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torchvision.io import write_png
 
-from cimbench.benchmarks.config import Cell
-from cimbench.benchmarks.record import PhaseRecord, Record
+from cimbench.benchmarks.records.record import PhaseRecord, Record
+from cimbench.benchmarks.suite.config import Cell
 from cimbench.datasets.arrays import save_arrays
 
 TESTED = 10  # images a phase

@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cimbench.benchmarks.compose import compose_suite
-from cimbench.benchmarks.config import Suite, find_cell
-from cimbench.benchmarks.report.paper_cells import PaperCell, paper_cells
-from cimbench.benchmarks.report.paper_spec import PaperTable, load_paper_table
+from cimbench.benchmarks.report.papers.cells import PaperCell, paper_cells
+from cimbench.benchmarks.report.papers.spec import PaperTable, load_paper_table
+from cimbench.benchmarks.suite.compose import compose_suite
+from cimbench.benchmarks.suite.config import Suite, find_cell
 
 
 @functools.cache

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cimbench.benchmarks import progress
-from cimbench.benchmarks.progress import CellProgress
-from cimbench.methods.optimisation import BatchReport, EpochReport
+from cimbench.benchmarks.commands import progress_bar as progress
+from cimbench.benchmarks.commands.progress_bar import CellProgress
+from cimbench.methods.training.task import BatchReport, EpochReport
 from tests.benchmarks.test_report import record
 
 

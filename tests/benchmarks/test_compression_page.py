@@ -8,12 +8,16 @@ import pytest
 import torch
 
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.report import compressor_pictures, eta_curves
-from cimbench.benchmarks.report.compressor_pictures import Stored, parts, shares, stored
-from cimbench.benchmarks.report.sample_photographs import OBJECT_BOXES, random_crops, sample_photographs
-from cimbench.datasets.decode import read_photographs
+from cimbench.benchmarks.report.compressors import compressor_pictures, eta_curves
+from cimbench.benchmarks.report.compressors.compressor_pictures import Stored, parts, shares, stored
+from cimbench.benchmarks.report.compressors.sample_photographs import (
+    OBJECT_BOXES,
+    random_crops,
+    read_photographs,
+    sample_photographs,
+)
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.images.image_store import ImageStore
 from cimbench.methods.networks.network import Network, NetworkParameters
 from tests.conftest import ROOT, table_rows, textured_images
 

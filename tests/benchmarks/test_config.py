@@ -12,12 +12,13 @@ import torch
 import yaml
 
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.compose import compose_parameters, compose_suite, suite_names
-from cimbench.benchmarks.config import Suite, check_artifacts, find_cell, load_suite, resolve_device
-from cimbench.benchmarks.parameters import build, flatten
+from cimbench.benchmarks.records.differences import flatten
 from cimbench.benchmarks.registry import METHODS
-from cimbench.datasets.augment import AugmentParameters
+from cimbench.benchmarks.suite.compose import compose_parameters, compose_suite, suite_names
+from cimbench.benchmarks.suite.config import Suite, check_artifacts, find_cell, load_suite, resolve_device
+from cimbench.benchmarks.suite.parameters import build
 from cimbench.datasets.errors import InputError
+from cimbench.datasets.stream.augment import AugmentParameters
 from tests.conftest import ROOT, composed, replaced, tiny_parameters, tiny_suite
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cimbench.benchmarks.record import load_record
+from cimbench.benchmarks.records.record import load_record
 from tests.benchmarks.workplace import cell_arguments, furnish, run_command
 
 ABSENT = (

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cimbench.benchmarks.config import find_cell
-from cimbench.benchmarks.evaluate import evaluate
-from cimbench.benchmarks.run import build
-from cimbench.datasets.augment import mirrored
-from cimbench.methods.nearest_mean import class_means, nearest_mean_scores
+from cimbench.benchmarks.cell.evaluate import evaluate
+from cimbench.benchmarks.cell.run import build
+from cimbench.benchmarks.suite.config import find_cell
+from cimbench.datasets.stream.augment import mirrored
+from cimbench.methods.memory.nearest_mean import class_means, nearest_mean_scores
 from tests.benchmarks.workplace import furnish
 from tests.conftest import coloured_store
 

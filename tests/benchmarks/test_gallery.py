@@ -8,10 +8,10 @@ import pytest
 import torch
 from torchvision.io import decode_image
 
+from cimbench.benchmarks.cell.run import run_cell
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.config import find_cell
-from cimbench.benchmarks.report.plots import boxes_figure, gallery_figure
-from cimbench.benchmarks.run import run_cell
+from cimbench.benchmarks.report.figures.plots import boxes_figure, gallery_figure
+from cimbench.benchmarks.suite.config import find_cell
 from tests.benchmarks.workplace import furnish
 from tests.conftest import coloured_store
 from tests.methods.test_contract import Silent

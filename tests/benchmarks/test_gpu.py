@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from cimbench.benchmarks.config import find_cell
+from cimbench.benchmarks.cell.run import run_cell
 from cimbench.benchmarks.registry import COMPRESSORS, METHODS
-from cimbench.benchmarks.run import run_cell
-from cimbench.methods.compression.activation import boxes_of_maps
-from cimbench.methods.compression.boxes import activation_boxes
-from cimbench.methods.compression.exemplar import Format
-from cimbench.methods.compression.packing import reconstructed
+from cimbench.benchmarks.suite.config import find_cell
+from cimbench.methods.compression.boxes.activation import activation_boxes, boxes_of_maps
+from cimbench.methods.compression.exemplars.exemplar import Format
+from cimbench.methods.compression.exemplars.packing import reconstructed
 from tests.benchmarks.workplace import furnish
 from tests.conftest import textured_images
 from tests.methods.test_contract import Silent

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.imported import ImportedRun, comparable, load_imported, save_imported
+from cimbench.benchmarks.imported.imported_run import ImportedRun, comparable, load_imported, save_imported
 from cimbench.benchmarks.report.tables import write_tables
 from cimbench.datasets.errors import InputError
 from tests.benchmarks.test_report import TWO_SEEDS, record

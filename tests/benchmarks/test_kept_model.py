@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from cimbench.benchmarks.cell.kept_model import load_model, model_of, model_path
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.config import Suite, find_cell
-from cimbench.benchmarks.model import load_model, model_of, model_path
-from cimbench.benchmarks.record import Record, load_record
-from cimbench.datasets.packed_store import open_store
-from cimbench.datasets.split import load_split
-from cimbench.datasets.stream import ClassStream
+from cimbench.benchmarks.records.record import Record, load_record
+from cimbench.benchmarks.suite.config import Suite, find_cell
+from cimbench.datasets.images.packed_store import open_store
+from cimbench.datasets.stream.phases import ClassStream
+from cimbench.datasets.stream.split import load_split
 from tests.benchmarks.workplace import cell_arguments, furnish
 
 pytestmark = [pytest.mark.xdist_group("tracking"), pytest.mark.slow]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cimbench.benchmarks.metrics import (
+from cimbench.benchmarks.records.metrics import (
     Counts,
     accuracy_per_phase,
     average_incremental_accuracy,

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from torchvision.io import write_png
 
-from cimbench.benchmarks.config import Suite
-from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.report import page_tables
 from cimbench.benchmarks.report.page import PICTURE_BYTES, contents, page, pictures, write_page
 from cimbench.benchmarks.report.suite_report import first_cells, write_report
+from cimbench.benchmarks.suite.config import Suite
 from tests.benchmarks.test_report import record
 from tests.conftest import ROOT, textured_images, tiny_suite
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.metrics import headline
-from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.records.metrics import headline
+from cimbench.benchmarks.records.record import Record
 from tests.benchmarks.browser import PATIENCE, chromium, screenshots
 from tests.benchmarks.invented import invent
 from tests.benchmarks.workplace import furnish

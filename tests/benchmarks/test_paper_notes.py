@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cimbench.benchmarks.imported import ImportedRun, save_imported
-from cimbench.benchmarks.report.paper_cells import paper_cells
-from cimbench.benchmarks.report.paper_tables import reading_frame
+from cimbench.benchmarks.imported.imported_run import ImportedRun, save_imported
+from cimbench.benchmarks.report.papers.cells import paper_cells
+from cimbench.benchmarks.report.papers.tables import reading_frame
 from tests.benchmarks.paper_records import cell_of, record_of, table_of
 from tests.conftest import ROOT
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from cimbench.benchmarks.compose import CONFIGURATIONS, table_names
-from cimbench.benchmarks.report.paper_cells import paper_cells
-from cimbench.benchmarks.report.paper_spec import check_comparable
-from cimbench.benchmarks.report.paper_tables import numbers_frame, reading_frame, write_paper_table
-from cimbench.benchmarks.report.published_numbers import NUMBERS
-from cimbench.benchmarks.verbs.papers import papers
+from cimbench.benchmarks.commands.papers import papers
+from cimbench.benchmarks.report.papers.cells import paper_cells
+from cimbench.benchmarks.report.papers.published_numbers import NUMBERS
+from cimbench.benchmarks.report.papers.spec import check_comparable
+from cimbench.benchmarks.report.papers.tables import numbers_frame, reading_frame, write_paper_table
+from cimbench.benchmarks.suite.compose import CONFIGURATIONS, table_names
 from cimbench.datasets.errors import InputError
 from tests.benchmarks.paper_records import cell_of, record_of, table_of
 from tests.conftest import ROOT

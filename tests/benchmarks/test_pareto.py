@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cimbench.benchmarks.record import Record
-from cimbench.benchmarks.report.curves import curve_figure
-from cimbench.benchmarks.report.intervals import accuracy_text, band, interval
-from cimbench.benchmarks.report.labels import extent, place_labels
-from cimbench.benchmarks.report.memory_curves import memory_figure, with_memory
-from cimbench.benchmarks.report.pareto import (
+from cimbench.benchmarks.records.record import Record
+from cimbench.benchmarks.report.figures.curves import curve_figure
+from cimbench.benchmarks.report.figures.labels import extent, place_labels
+from cimbench.benchmarks.report.figures.memory_curves import memory_figure, with_memory
+from cimbench.benchmarks.report.figures.pareto import (
     Point,
     bounded_points,
     pareto_figure,
     pareto_front,
     pareto_points,
 )
+from cimbench.benchmarks.report.intervals import accuracy_text, band, interval
 from tests.benchmarks.test_report import record
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cimbench.benchmarks.peak_memory import peak_memory, reset_peak_memory
+from cimbench.benchmarks.cell.peak_memory import peak_memory, reset_peak_memory
 
 CPU = torch.device("cpu")
 MEBIBYTE = 2**20

@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from mlflow.tracking import MlflowClient
 from omegaconf import OmegaConf
 
-from cimbench.benchmarks.record import load_record
+from cimbench.benchmarks.records.record import load_record
 from tests.benchmarks.workplace import FEW_DIGITS
 from tests.conftest import ROOT
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cimbench.benchmarks.records import provenance
 from cimbench.benchmarks.registry import COMPRESSORS, METHODS, SOURCES
 from cimbench.benchmarks.report.measurements import METRICS, PHASES, phases_table
 from cimbench.benchmarks.report.page import NAME
@@ -20,20 +21,17 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # They carry values to and fro, and do not compute a number: parameters in (their values are the stage's params),
 # records, pictures and the memory in use out.
 CARRIERS = {
-    f"benchmarks/{name}.py"
-    for name in (
-        "checkpoint",
-        "config",
-        "gallery",
-        "metrics",
-        "parameters",
-        "peak_memory",
-        "provenance",
-        "record",
-        "registry",
-        "sections",
-    )
-} | {"datasets/preparation.py"}
+    *("benchmarks/cell/checkpoint.py", "benchmarks/cell/gallery.py", "benchmarks/cell/listeners.py"),
+    *("benchmarks/cell/peak_memory.py", "benchmarks/registry.py"),
+    *("benchmarks/records/metrics.py", "benchmarks/records/provenance.py", "benchmarks/records/record.py"),
+    *("benchmarks/records/differences.py",),
+    *("benchmarks/suite/config.py", "benchmarks/suite/parameters.py", "benchmarks/suite/sections.py"),
+    *("datasets/preparing/parameters.py", "datasets/preparing/decode.py"),
+    *("datasets/progress.py",),
+}
+
+
+WORDS = {ROOT / "datasets/errors.py", ROOT / "datasets/progress.py"}  # what people read meanwhile
 
 
 def own_file(table: dict[str, str], name: str) -> Path:
@@ -62,43 +60,56 @@ def listed(stage: str, **items: str) -> set[Path]:
 def test_a_cells_deps_are_its_imports(method: str, compressor: str) -> None:
     deps = listed("run", **{"item.method": method, "item.compressor": compressor})
     needed = import_closure(
-        ROOT / "benchmarks/run.py", own_file(METHODS, method), own_file(COMPRESSORS, compressor)
+        ROOT / "benchmarks/cell/run.py", own_file(METHODS, method), own_file(COMPRESSORS, compressor)
     ) - {ROOT / name for name in CARRIERS}
     assert needed <= deps, f"missing: {sorted(map(str, needed - deps))}"
     everyone = [own_file(METHODS, name) for name in METHODS] + [own_file(COMPRESSORS, name) for name in COMPRESSORS]
     others = set(everyone) - {own_file(METHODS, method), own_file(COMPRESSORS, compressor)}
     assert not deps & others
-    assert deps <= import_closure(ROOT / "benchmarks/run.py", *everyone), "a dep that no cell imports"
+    assert deps <= import_closure(ROOT / "benchmarks/cell/run.py", *everyone), "a dep that no cell imports"
+
+
+def test_a_records_source_digest_covers_the_cells_deps() -> None:
+    """A cell that DVC calls fresh can go on from its checkpoint, and one that it calls stale cannot."""
+    assert {dep for dep in STAGES["run"]["deps"] if dep.endswith(".py") or (ROOT / dep).is_dir()} - {
+        "methods/${item.method}.py",
+        "methods/compression/${item.compressor}.py",
+    } == set(provenance.SOURCES)
+    deps = listed("run", **{"item.method": "der", "item.compressor": "cim"})
+    assert set(provenance.source_files("der", "cim")) == deps
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_the_prepare_stage_depends_on_its_source(source: str) -> None:
     """How bytes came here changes no pixel, they are verified; nor do the words of errors."""
     deps = listed("prepare", **{"dataset.source": source})
-    needed = import_closure(own_file(SOURCES, source), ROOT / "datasets/prepare.py")
-    assert needed - {ROOT / "datasets/errors.py"} - fetching() <= deps
+    needed = import_closure(own_file(SOURCES, source), ROOT / "datasets/preparing/prepare.py")
+    assert needed - WORDS - fetching() <= deps
 
 
 def fetching() -> set[Path]:
-    return import_closure(ROOT / "datasets/fetch.py") - {ROOT / "datasets/arrays.py"}
+    return import_closure(ROOT / "datasets/fetching/fetch.py") - {ROOT / "datasets/arrays.py"}
 
 
 def test_the_fetch_stage_depends_on_what_reads_archives_addresses() -> None:
-    assert listed("fetch") >= import_closure(ROOT / "benchmarks/receipt.py") - {ROOT / "datasets/errors.py"}
+    assert listed("fetch") >= import_closure(ROOT / "datasets/fetching/receipt.py") - WORDS
 
 
 def test_the_split_stage_depends_on_what_draws() -> None:
-    needed = import_closure(ROOT / "datasets/split.py")
-    values = {ROOT / f"datasets/{name}.py" for name in ("arrays", "errors", "image_store")}
+    needed = import_closure(ROOT / "datasets/stream/split.py")
+    values = {ROOT / f"datasets/{name}.py" for name in ("arrays", "errors", "images/image_store")}
     assert needed - values <= listed("split")
 
 
 def test_the_report_depends_on_what_it_prints() -> None:
     deps = listed("report")
     parts = ("boxes", "curves", "differences", "inline", "measurements", "memory_curves", "pareto", "plots", "tables")
-    needed = import_closure(*(ROOT / f"benchmarks/report/{name}.py" for name in parts))
-    plain = {ROOT / name for name in ("benchmarks/parameters.py", "datasets/arrays.py", "datasets/errors.py")}
+    rooms = (ROOT / "benchmarks/report", ROOT / "benchmarks/report/figures")
+    files = [path for room in rooms for path in room.glob("*.py") if path.stem in parts]
+    needed = import_closure(*files)
+    plain = {ROOT / name for name in ("benchmarks/suite/parameters.py", "datasets/arrays.py", "datasets/errors.py")}
     assert needed - plain <= deps
+    assert len(files) == len(parts)
     assert set(parts) <= {path.stem for path in import_closure(ROOT / "benchmarks/report/suite_report.py")}
     assert str(THROUGHPUT) in STAGES["report"]["deps"]
 

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import torch
 
+from cimbench.benchmarks.cell.run import run_cell
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.config import Suite, find_cell
-from cimbench.benchmarks.parameters import build
-from cimbench.benchmarks.plan import make_plan, ordered_cells, state_of, totals
+from cimbench.benchmarks.planning.plan import make_plan, ordered_cells, state_of, totals
+from cimbench.benchmarks.planning.speeds import Speeds, machine
+from cimbench.benchmarks.planning.workload import TrainingCounts, image_epochs, learner_of, training_counts
 from cimbench.benchmarks.registry import METHODS
-from cimbench.benchmarks.run import run_cell
-from cimbench.benchmarks.speeds import Speeds, machine
-from cimbench.benchmarks.workload import TrainingCounts, image_epochs, learner_of, training_counts
+from cimbench.benchmarks.suite.config import Suite, find_cell
+from cimbench.benchmarks.suite.parameters import build
 from cimbench.datasets.errors import InputError
-from cimbench.methods import optimisation
+from cimbench.methods.training import trainer as optimisation
 from tests.benchmarks.test_resume import CutAt, PowerCutError
 from tests.benchmarks.workplace import furnish
 from tests.conftest import coloured_store, composed, replaced, tiny_suite
@@ -124,7 +124,7 @@ def test_states_say_what_is_done_and_why_the_rest_is_not(workspace: Path) -> Non
     run_cell(cell, Silent())
     assert state_of(cell) == ("done", 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cimbench.benchmarks.plan.source_digest", lambda *_: "others")
+        patch.setattr("cimbench.benchmarks.planning.plan.source_digest", lambda *_: "others")
         assert state_of(cell) == ("done, with other sources", 2)
     other = replaced(suite, training=dataclasses.replace(suite.training, learning_rate=0.01))
     state, _ = state_of(find_cell(other, "replay", "none", 3))

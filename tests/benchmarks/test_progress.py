@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cimbench.benchmarks import progress
-from cimbench.benchmarks.progress import bar
-from cimbench.datasets.download.display import Display
-from cimbench.datasets.fetch import ArchiveParameters, fetch_archive
+from cimbench.benchmarks.commands import progress_bar as progress
+from cimbench.benchmarks.commands.progress_bar import bar
+from cimbench.datasets.fetching.fetch import ArchiveParameters, fetch_archive
+from cimbench.datasets.progress import Display
 from tests.datasets.loopback import CONTENT, SHA256, serving
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cimbench.benchmarks.report.paper_tables import latex_text
-from cimbench.benchmarks.report.published_numbers import NUMBERS, PublishedName, find_published, load_published
+from cimbench.benchmarks.report.papers.published_numbers import NUMBERS, PublishedName, find_published, load_published
+from cimbench.benchmarks.report.papers.tables import latex_text
 from cimbench.datasets.errors import InputError
 
 HEADER = "method,dataset,protocol,phases,budget,metric,value,network,source,seen_at,confidence\n"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cimbench.benchmarks.receipt import receipt
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.fetch import ArchiveParameters, no_progress
-from cimbench.datasets.imagenet import ImageNetParameters
+from cimbench.datasets.fetching.fetch import ArchiveParameters
+from cimbench.datasets.fetching.receipt import receipt
+from cimbench.datasets.progress import no_progress
+from cimbench.datasets.reading.imagenet import ImageNetParameters
 from cimbench.datasets.sources.image_folder import ImageFolderParameters
 
 

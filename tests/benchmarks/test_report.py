@@ -12,17 +12,17 @@ import pandas as pd
 import pytest
 import torch
 
+from cimbench.benchmarks.cell.run import run_cell
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.config import find_cell, load_suite
-from cimbench.benchmarks.record import PhaseRecord, Record, load_record
-from cimbench.benchmarks.report.curves import curve_figure
+from cimbench.benchmarks.records.record import PhaseRecord, Record, load_record
 from cimbench.benchmarks.report.differences import differences_table, paired
+from cimbench.benchmarks.report.figures.curves import curve_figure
 from cimbench.benchmarks.report.sizes import mean_areas, size_groups, sizes_table, write_sizes
 from cimbench.benchmarks.report.tables import caption, footnotes, numbers_table, reading_table, write_tables
-from cimbench.benchmarks.run import run_cell
+from cimbench.benchmarks.suite.config import find_cell, load_suite
 from cimbench.datasets.arrays import load_arrays
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.packed_store import save_store
+from cimbench.datasets.images.packed_store import save_store
 from tests.benchmarks.workplace import furnish
 from tests.conftest import coloured_store, table_rows, tiny_suite
 from tests.methods.test_contract import Silent

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from cimbench.benchmarks.compose import load_mapping
-from cimbench.benchmarks.config import find_cell
-from cimbench.benchmarks.record import load_record
-from cimbench.benchmarks.report.errata import FILE, changed_options, errata_table
-from cimbench.benchmarks.report.reproducibility import reproducibility_text
+from cimbench.benchmarks.records.record import load_record
+from cimbench.benchmarks.report.papers.errata import FILE, changed_options, errata_table
+from cimbench.benchmarks.report.papers.reproducibility import reproducibility_text
+from cimbench.benchmarks.suite.compose import load_mapping
+from cimbench.benchmarks.suite.config import find_cell
 from cimbench.datasets.errors import InputError
 from tests.benchmarks.paper_records import cell_of, record_of, suite_of
 from tests.conftest import ROOT

@@ -15,15 +15,16 @@ import numpy as np
 import pytest
 import torch
 
-from cimbench.benchmarks import run
+from cimbench.benchmarks.cell import run
+from cimbench.benchmarks.cell.run import run_cell
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.config import find_cell
-from cimbench.benchmarks.record import load_record
+from cimbench.benchmarks.records.record import load_record
 from cimbench.benchmarks.registry import METHODS
-from cimbench.benchmarks.run import run_cell
+from cimbench.benchmarks.suite.config import find_cell
 from cimbench.datasets.arrays import load_arrays, save_arrays
 from cimbench.datasets.errors import InputError
-from cimbench.methods.optimisation import EpochReport, NonFiniteLossError
+from cimbench.methods.errors import NonFiniteLossError
+from cimbench.methods.training.task import EpochReport
 from tests.benchmarks.workplace import cell_arguments, command, furnish, run_command
 from tests.conftest import coloured_store, tiny_suite
 from tests.methods.test_contract import Silent
@@ -130,7 +131,7 @@ def test_a_checkpoint_of_another_configuration_is_refused_and_kept(workspace: Pa
 
 def test_a_checkpoint_of_other_data_or_sources_is_refused(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     suite = stopped(workspace)
-    monkeypatch.setattr("cimbench.benchmarks.provenance.source_digest", lambda *_: "another digest")
+    monkeypatch.setattr("cimbench.benchmarks.records.provenance.source_digest", lambda *_: "another digest")
     with pytest.raises(InputError, match="source files is"):
         run_cell(find_cell(suite, "replay", "none", 3), Silent())
     monkeypatch.undo()

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from cimbench.benchmarks import run
-from cimbench.benchmarks.config import Cell, find_cell
+from cimbench.benchmarks.cell import run
+from cimbench.benchmarks.cell.run import run_cell
 from cimbench.benchmarks.registry import METHODS
-from cimbench.benchmarks.run import run_cell
+from cimbench.benchmarks.suite.config import Cell, find_cell
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.randomness import generator
-from cimbench.methods import optimisation
+from cimbench.methods.training import trainer as optimisation
 from tests.benchmarks.test_resume import FOUR_PHASES, CutAt, PowerCutError, measured, outcome
 from tests.benchmarks.workplace import furnish
 from tests.methods.test_contract import Silent

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 import yaml
 
-from cimbench.benchmarks import deadline as deadline_module
-from cimbench.benchmarks import run
+from cimbench.benchmarks.cell import run
+from cimbench.benchmarks.cell.run import run_cell
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.config import Cell, find_cell, load_suite
-from cimbench.benchmarks.deadline import Deadline, LimitReachedError
-from cimbench.benchmarks.record import Record, load_record
-from cimbench.benchmarks.run import run_cell
+from cimbench.benchmarks.planning import deadline as deadline_module
+from cimbench.benchmarks.planning.deadline import Deadline, LimitReachedError
+from cimbench.benchmarks.records.record import Record, load_record
+from cimbench.benchmarks.suite.config import Cell, find_cell, load_suite
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.image_store import ImageStore
-from cimbench.methods.optimisation import BatchReport
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.methods.training.task import BatchReport
 from tests.benchmarks.test_core_alone import BLOCK
 from tests.benchmarks.test_report import record
 from tests.benchmarks.test_resume import outcome
@@ -237,6 +237,6 @@ def test_what_cannot_be_composed_is_told_and_not_written(
 def test_no_project_no_suites(workspace: Path) -> None:
     furnish(workspace)
     with pytest.raises(InputError, match="suite 'tiny' is not known"):
-        from cimbench.benchmarks.compose import compose_parameters
+        from cimbench.benchmarks.suite.compose import compose_parameters
 
         compose_parameters("tiny")

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from cimbench.benchmarks.config import Cell, find_cell
+from cimbench.benchmarks.cell.run import run_cell
 from cimbench.benchmarks.registry import METHODS, load
-from cimbench.benchmarks.run import run_cell
-from cimbench.datasets.feed import FeedParameters, Resident
-from cimbench.methods.compression.artifacts import Artifacts
+from cimbench.benchmarks.suite.config import Cell, find_cell
+from cimbench.datasets.stream.feed import FeedParameters, Resident
+from cimbench.methods.training.artifacts import Artifacts
 from tests.benchmarks.test_resume import FOUR_PHASES, PowerCutError, outcome
 from tests.benchmarks.test_resume_within_a_phase import batches
 from tests.benchmarks.workplace import furnish

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cimbench.benchmarks import text_logs
-from cimbench.benchmarks.log_runs import Told, imported_runs
+from cimbench.benchmarks.imported.imported_run import text_logs
+from cimbench.benchmarks.imported.log_runs import Told, imported_runs
 from cimbench.datasets.errors import InputError
 
 # CIM-CIL, Food-101, ten phases, beta1 0.99: the curve that a user reported in issue 7 of its repository

@@ -16,9 +16,9 @@ from PIL import Image
 from cimbench.benchmarks.throughput import reference, report
 from cimbench.benchmarks.throughput.inputs import SQUARE, THRESHOLD, WIDE, peaked_maps
 from cimbench.datasets.errors import InputError
-from cimbench.methods.compression.activation import boxes_of_maps
-from cimbench.methods.compression.boxes import area_shares, class_activation_maps
-from cimbench.methods.herding import herding_order
+from cimbench.methods.compression.boxes.activation import boxes_of_maps, class_activation_maps
+from cimbench.methods.compression.boxes.boxes import area_shares
+from cimbench.methods.memory.herding import herding_order
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 

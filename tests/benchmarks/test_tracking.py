@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from cimbench.benchmarks.cell.run import run_cell
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.config import find_cell
-from cimbench.benchmarks.metrics import headline
-from cimbench.benchmarks.record import load_record
-from cimbench.benchmarks.run import run_cell
+from cimbench.benchmarks.records.metrics import headline
+from cimbench.benchmarks.records.record import load_record
+from cimbench.benchmarks.suite.config import find_cell
 from cimbench.benchmarks.tracking.live import LiveTracking
 from tests.benchmarks.mlflow_server import postgres, serving
 from tests.benchmarks.test_resume import CutAt, PowerCutError
@@ -92,7 +92,7 @@ def test_importing_later_is_the_same_and_twice_is_once(client: MlflowClient, wor
 
 
 def test_a_stopped_cell_goes_on_in_its_own_run(client: MlflowClient, workspace: Path) -> None:
-    from cimbench.benchmarks.progress import Listeners
+    from cimbench.benchmarks.cell.listeners import Listeners
 
     suite = furnish(workspace, suite="third")
     cell = find_cell(suite, "replay", "none", 3)

@@ -13,8 +13,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.config import Cell, find_cell
-from cimbench.benchmarks.record import Record, load_record
+from cimbench.benchmarks.records.record import Record, load_record
+from cimbench.benchmarks.suite.config import Cell, find_cell
 from cimbench.benchmarks.tracking.live import LiveTracking
 from cimbench.benchmarks.tracking.server import configure, without_secrets
 from tests.benchmarks.invented import invent

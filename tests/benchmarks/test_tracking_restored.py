@@ -11,8 +11,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.config import Suite, load_suite
-from cimbench.benchmarks.record import load_record
+from cimbench.benchmarks.records.record import load_record
+from cimbench.benchmarks.suite.config import Suite, load_suite
 from cimbench.benchmarks.tracking import content
 from cimbench.benchmarks.tracking.runs import Tracker
 from tests.benchmarks.invented import invent

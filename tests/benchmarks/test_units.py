@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.report.units import units_table, write_units
 from cimbench.datasets.errors import InputError
 from tests.benchmarks.test_report import record

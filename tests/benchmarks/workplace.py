@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cimbench.benchmarks.config import Suite, load_suite
-from cimbench.datasets.image_store import ImageStore
-from cimbench.datasets.packed_store import save_store
-from cimbench.datasets.split import make_split, save_split
+from cimbench.benchmarks.suite.config import Suite, load_suite
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.datasets.images.packed_store import save_store
+from cimbench.datasets.stream.split import make_split, save_split
 from tests.conftest import coloured_store, tiny_parameters
 
 FEW_DIGITS = {

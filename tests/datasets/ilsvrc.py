@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
-from cimbench.datasets.fetch import ArchiveParameters
-from cimbench.datasets.imagenet import ImageNetParameters
+from cimbench.datasets.fetching.fetch import ArchiveParameters
+from cimbench.datasets.reading.imagenet import ImageNetParameters
 from tests.conftest import GOLDEN
 from tests.datasets.archives import picture
 

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cimbench.datasets.annotations import NO_BOX, around
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.fetch import no_progress
-from cimbench.datasets.imagenet import read_imagenet
-from cimbench.datasets.preparation import PrepareParameters
-from cimbench.datasets.prepare import prepare, scaled_boxes
+from cimbench.datasets.preparing.parameters import PrepareParameters
+from cimbench.datasets.preparing.prepare import prepare, scaled_boxes
+from cimbench.datasets.progress import no_progress
+from cimbench.datasets.reading.annotations import NO_BOX, around
+from cimbench.datasets.reading.imagenet import read_imagenet
 from tests.datasets.ilsvrc import Mini, annotation, parameters, tar_bytes, write_archives
 
 # as ImageNet writes them

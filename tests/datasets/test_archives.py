@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cimbench.datasets.archives import open_files
 from cimbench.datasets.errors import InputError
+from cimbench.datasets.reading.archives import open_files
 from tests.datasets.archives import food101_files, write_tar
 
 CONTENT = bytes(range(256)) * 4000  # about 1 MB

@@ -4,7 +4,9 @@ import torch
 from torchvision import transforms
 from torchvision.transforms.autoaugment import _apply_op
 
-from cimbench.datasets.augment import (
+from cimbench.datasets.errors import InputError
+from cimbench.datasets.randomness import generator
+from cimbench.datasets.stream.augment import (
     MEAN,
     STANDARD_DEVIATION,
     AugmentParameters,
@@ -15,10 +17,8 @@ from cimbench.datasets.augment import (
     random_resized_crop,
     random_shift,
 )
-from cimbench.datasets.auto_augment import POLICIES, auto_augment
-from cimbench.datasets.errors import InputError
-from cimbench.datasets.loader import EpochSampler
-from cimbench.datasets.randomness import generator
+from cimbench.datasets.stream.auto_augment import POLICIES, auto_augment
+from cimbench.datasets.stream.epoch_order import EpochSampler
 from tests.conftest import textured_images
 
 

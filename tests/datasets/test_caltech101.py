@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from cimbench.datasets.catalogue import Catalogue
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.fetch import ArchiveParameters, no_progress
-from cimbench.datasets.preparation import PrepareParameters
-from cimbench.datasets.prepare import prepare
+from cimbench.datasets.fetching.fetch import ArchiveParameters
+from cimbench.datasets.preparing.parameters import PrepareParameters
+from cimbench.datasets.preparing.prepare import prepare
+from cimbench.datasets.progress import no_progress
+from cimbench.datasets.reading.catalogue import Catalogue
 from cimbench.datasets.sources.caltech101 import Caltech101Parameters
 from cimbench.datasets.sources.caltech101 import catalogue as caltech101
 from tests.datasets.archives import picture

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from cimbench.datasets.catalogue import Catalogue
 from cimbench.datasets.errors import InputError, printable
-from cimbench.datasets.files import FolderFiles, is_hidden, with_parents
+from cimbench.datasets.reading.catalogue import Catalogue
+from cimbench.datasets.reading.files import FolderFiles, is_hidden, with_parents
 from tests.datasets.test_prepare import catalogue, pictures
 
 

@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 import torch
 
-from cimbench.datasets.catalogue import Catalogue
-from cimbench.datasets.class_folders import drawn
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.fetch import ArchiveParameters, no_progress
-from cimbench.datasets.preparation import PrepareParameters
-from cimbench.datasets.prepare import prepare
+from cimbench.datasets.fetching.fetch import ArchiveParameters
+from cimbench.datasets.preparing.parameters import PrepareParameters
+from cimbench.datasets.preparing.prepare import prepare
+from cimbench.datasets.progress import no_progress
+from cimbench.datasets.reading.catalogue import Catalogue
+from cimbench.datasets.reading.class_folders import drawn
 from cimbench.datasets.sources.image_folder import ImageFolderParameters
 from cimbench.datasets.sources.image_folder import catalogue as image_folder
-from cimbench.datasets.split import ProtocolParameters, load_split, make_split, save_split
+from cimbench.datasets.stream.split import ProtocolParameters, load_split, make_split, save_split
 from tests.datasets.archives import picture
 
 PARTS = {

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.fetch import no_progress
-from cimbench.datasets.image_store import ImageStore
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.datasets.progress import no_progress
 from cimbench.datasets.sources.cluttered_digits import ClutteredDigitsParameters, catalogue
 
 VALUES = {

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from cimbench.datasets import feed as feeding
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.feed import FeedParameters, Resident, Streamed, feed_of, prefetched
-from cimbench.datasets.image_store import ImageStore
-from cimbench.datasets.packed_store import PackedStore
-from cimbench.datasets.preparation import PrepareParameters
-from cimbench.datasets.prepare import prepare
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.datasets.images.packed_store import PackedStore
+from cimbench.datasets.preparing.parameters import PrepareParameters
+from cimbench.datasets.preparing.prepare import prepare
+from cimbench.datasets.stream import feed as feeding
+from cimbench.datasets.stream.feed import FeedParameters, Resident, Streamed, feed_of, prefetched
 from tests.conftest import textured_images
 from tests.datasets.archives import food101_archive
 from tests.datasets.test_sources import food
@@ -26,7 +26,8 @@ CPU = torch.device("cpu")
 
 def photographs(folder: Path, encoding: str) -> PackedStore:
     """Pictures of several sizes."""
-    from cimbench.datasets.fetch import ArchiveParameters, no_progress
+    from cimbench.datasets.fetching.fetch import ArchiveParameters
+    from cimbench.datasets.progress import no_progress
     from cimbench.datasets.sources import food101
 
     archive = ArchiveParameters(mirrors=(str(food101_archive(folder)),))

@@ -11,9 +11,9 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from cimbench.datasets.download import checksums
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.fetch import ArchiveParameters, DiskSpaceError, Patience, fetch_archive
+from cimbench.datasets.fetching import checksums
+from cimbench.datasets.fetching.fetch import ArchiveParameters, DiskSpaceError, Patience, fetch_archive
 from tests.datasets.loopback import CONTENT, NEWER, SHA256, Answer, Server, Watching, serving
 
 QUICK = Patience(attempts=2, first_wait=0.001, longest_wait=0.01)

@@ -71,7 +71,7 @@ from pathlib import Path
 import pytest
 
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.fetch import ArchiveParameters, Patience, fetch_archive
+from cimbench.datasets.fetching.fetch import ArchiveParameters, Patience, fetch_archive
 from tests.datasets.loopback import CONTENT, NEWER, SHA256, Answer, Watching, serving
 
 PATIENT = Patience(attempts=3, first_wait=0.001, longest_wait=0.02, read_timeout=20.0, least_bytes=1000)

@@ -21,10 +21,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-import cimbench.datasets.fetch as fetch_module
-from cimbench.datasets import arrays, download
+import cimbench.datasets.fetching.fetch as fetch_module
+from cimbench.datasets import arrays
+from cimbench.datasets import fetching as package
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.fetch import ArchiveParameters, DiskSpaceError, Patience, StorageError, fetch_archive
+from cimbench.datasets.fetching.fetch import ArchiveParameters, DiskSpaceError, Patience, StorageError, fetch_archive
 from tests.datasets.loopback import CONTENT, NEWER, SHA256, Answer, Server, Watching, serving
 
 QUICK = Patience(attempts=3, first_wait=0.001, longest_wait=0.01, least_bytes=1)
@@ -32,7 +33,7 @@ SOURCES = str(Path(fetch_module.__file__).parent)
 PROGRAM = """
 import sys
 from pathlib import Path
-from cimbench.datasets.fetch import ArchiveParameters, fetch_archive
+from cimbench.datasets.fetching.fetch import ArchiveParameters, fetch_archive
 print(fetch_archive(ArchiveParameters(mirrors=(sys.argv[1],), checksum=sys.argv[2]), Path(sys.argv[3])))
 """
 
@@ -261,8 +262,8 @@ def test_addresses_without_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_without_the_webs_libraries_other_archives_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.tar").write_bytes(CONTENT)
-    monkeypatch.delitem(sys.modules, "cimbench.datasets.download.web", raising=False)
-    monkeypatch.delattr(download, "web", raising=False)
+    monkeypatch.delitem(sys.modules, "cimbench.datasets.fetching.web", raising=False)
+    monkeypatch.delattr(package, "web", raising=False)
     monkeypatch.setitem(sys.modules, "requests", None)
     mirrors = ("http://127.0.0.1:9/archive.tar", "/none.tar")
     with pytest.raises(InputError, match=r"archive.tar: the package 'requests' is not installed; install it"):

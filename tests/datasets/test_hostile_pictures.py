@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cimbench.datasets import files
-from cimbench.datasets.archives import open_files
-from cimbench.datasets.decode import decode_rgb, open_rgb
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.preparation import PIXELS_AT_MOST, PrepareParameters
+from cimbench.datasets.preparing.decode import decode_rgb, open_rgb
+from cimbench.datasets.preparing.parameters import PIXELS_AT_MOST, PrepareParameters
+from cimbench.datasets.reading import files
+from cimbench.datasets.reading.archives import open_files
 from tests.datasets.archives import picture
 from tests.datasets.ilsvrc import tar_bytes
 from tests.datasets.test_archives import everything

@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.image_store import ImageStore
-from cimbench.datasets.packed_store import open_store, save_store
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.datasets.images.packed_store import open_store, save_store
 from tests.conftest import textured_images
 
 

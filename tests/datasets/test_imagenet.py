@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from cimbench.datasets.archives import TarFiles
-from cimbench.datasets.catalogue import Catalogue
-from cimbench.datasets.decode import decode_rgb
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.fetch import no_progress
-from cimbench.datasets.imagenet import ImageNetParameters, drawn_hundred, first_hundred, read_imagenet
-from cimbench.datasets.preparation import PrepareParameters
-from cimbench.datasets.prepare import prepare
+from cimbench.datasets.preparing.decode import decode_rgb
+from cimbench.datasets.preparing.parameters import PrepareParameters
+from cimbench.datasets.preparing.prepare import prepare
+from cimbench.datasets.progress import no_progress
+from cimbench.datasets.reading.archives import TarFiles
+from cimbench.datasets.reading.catalogue import Catalogue
+from cimbench.datasets.reading.imagenet import ImageNetParameters, drawn_hundred, first_hundred, read_imagenet
 from cimbench.datasets.sources import imagenet100, imagenet100_first, imagenet1000
 from tests.datasets.ilsvrc import (
     GOLDEN_LISTS,

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cimbench.datasets import packed_store as module
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.image_store import ImageStore
-from cimbench.datasets.packed_store import PackedStore, open_store, readers, save_store, verify_store
+from cimbench.datasets.images import packed_store as module
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.datasets.images.packed_store import PackedStore, open_store, readers, save_store, verify_store
 from tests.conftest import textured_images
 from tests.datasets.test_prepare import catalogue, pictures, prepared
 

@@ -14,14 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
-from cimbench.datasets import prepare as module
 from cimbench.datasets.arrays import load_arrays
-from cimbench.datasets.catalogue import Catalogue
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.packed_store import PackedStore, open_store
-from cimbench.datasets.preparation import PrepareParameters
-from cimbench.datasets.prepare import prepare
-from cimbench.datasets.split import ProtocolParameters, load_split, make_split, save_split
+from cimbench.datasets.images.packed_store import PackedStore, open_store
+from cimbench.datasets.preparing import prepare as module
+from cimbench.datasets.preparing.parameters import PrepareParameters
+from cimbench.datasets.preparing.prepare import prepare
+from cimbench.datasets.reading.catalogue import Catalogue
+from cimbench.datasets.stream.split import ProtocolParameters, load_split, make_split, save_split
 from tests.datasets.archives import picture
 
 

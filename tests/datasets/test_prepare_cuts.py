@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from cimbench.datasets import journal as journal_module
-from cimbench.datasets import prepare as module
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.packed_store import open_store
-from cimbench.datasets.preparation import PrepareParameters
-from cimbench.datasets.prepare import prepare
+from cimbench.datasets.images.packed_store import open_store
+from cimbench.datasets.preparing import journal as journal_module
+from cimbench.datasets.preparing import prepare as module
+from cimbench.datasets.preparing.parameters import PrepareParameters
+from cimbench.datasets.preparing.prepare import prepare
 from tests.datasets.test_prepare import catalogue, count_decodes, pictures, prepared, tree
 
 FORK = multiprocessing.get_context("fork")  # a real process, without a second's import

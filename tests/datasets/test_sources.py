@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from cimbench.datasets.catalogue import Catalogue
-from cimbench.datasets.decode import decode_rgb
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.fetch import ArchiveParameters, no_progress
-from cimbench.datasets.packed_store import PackedStore
-from cimbench.datasets.preparation import PrepareParameters
-from cimbench.datasets.prepare import prepare
+from cimbench.datasets.fetching.fetch import ArchiveParameters
+from cimbench.datasets.images.packed_store import PackedStore
+from cimbench.datasets.preparing.decode import decode_rgb
+from cimbench.datasets.preparing.parameters import PrepareParameters
+from cimbench.datasets.preparing.prepare import prepare
+from cimbench.datasets.progress import no_progress
+from cimbench.datasets.reading.catalogue import Catalogue
 from cimbench.datasets.sources import food101, tiny_imagenet
 from tests.datasets.archives import food101_archive, food101_files, picture, tiny_imagenet_archive, write_tar
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.split import (
+from cimbench.datasets.stream.phases import ClassStream
+from cimbench.datasets.stream.split import (
     ProtocolParameters,
     class_order,
     load_split,
@@ -13,7 +14,6 @@ from cimbench.datasets.split import (
     phase_sizes,
     save_split,
 )
-from cimbench.datasets.stream import ClassStream
 from tests.conftest import GOLDEN, coloured_store
 
 

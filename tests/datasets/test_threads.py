@@ -9,7 +9,7 @@ import sys
 PROGRAM = """
 import os
 import torch
-from cimbench.datasets.threads import single_threaded_pool
+from cimbench.datasets.images.threads import single_threaded_pool
 torch.set_num_threads(4)
 source = torch.zeros(1 << 20, dtype=torch.uint8)
 count = lambda: len(os.listdir("/proc/self/task"))

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from cimbench.benchmarks.registry import SOURCES
-from cimbench.datasets.fetch import no_progress
-from cimbench.datasets.image_store import ImageStore
-from cimbench.datasets.preparation import PrepareParameters
-from cimbench.datasets.prepare import prepare
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.datasets.preparing.parameters import PrepareParameters
+from cimbench.datasets.preparing.prepare import prepare
+from cimbench.datasets.progress import no_progress
 from tests.conftest import tiny_suite
 from tests.datasets.archives import food101_archive, picture, tiny_imagenet_archive, write_tar
 

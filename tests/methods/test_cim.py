@@ -11,18 +11,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from cimbench.benchmarks.config import find_cell
+from cimbench.benchmarks.cell.run import Bench, build, remember, run_cell, task
 from cimbench.benchmarks.registry import METHODS
-from cimbench.benchmarks.run import Bench, build, remember, run_cell, task
+from cimbench.benchmarks.suite.config import find_cell
 from cimbench.datasets.errors import InputError
-from cimbench.methods.compression.activation import activation_maps, boxes_above
-from cimbench.methods.compression.adaptive import AdaptiveMasks, AdaptiveParameters
+from cimbench.methods.compression.boxes.activation import activation_maps, boxes_above
 from cimbench.methods.compression.cim_joint import CIMJointParameters
 from cimbench.methods.compression.compressor import EpochDone
+from cimbench.methods.compression.masks.adaptive import AdaptiveMasks, AdaptiveParameters
+from cimbench.methods.errors import NonFiniteLossError
 from cimbench.methods.foster import FOSTER
 from cimbench.methods.networks.network import Network, NetworkParameters
 from cimbench.methods.networks.rational import start_values
-from cimbench.methods.optimisation import EpochReport, NonFiniteLossError
+from cimbench.methods.training.task import EpochReport
 from tests.benchmarks.test_resume import PowerCutError, outcome
 from tests.benchmarks.test_resume_within_a_phase import batches
 from tests.benchmarks.workplace import furnish
@@ -267,8 +268,8 @@ def test_a_host_without_what_masks_need_is_told() -> None:
 def test_phi_that_is_not_finite_stops_and_names_the_activation(position: int, name: str) -> None:
     masks, network = masks_and_network()
     network.rational(0)[position, 2] = float("nan")
-    words = rf"activation {name} of branch 1 is not finite after epoch 1 of phase 2; lower compressors.cim.rate"
-    with pytest.raises(NonFiniteLossError, match=f"{words}.*The checkpoint after phase 1 is kept"):
+    words = f"{name} of branch 1 is not finite after epoch 1 of phase 2; lower compressors.cim.rate.*phase 1 is kept"
+    with pytest.raises(NonFiniteLossError, match=words):
         masks._check(network, done())
 
 
@@ -278,23 +279,3 @@ def test_a_nan_in_phi_keeps_the_checkpoint() -> None:
     place(suite, coloured_store())
     with pytest.raises((NonFiniteLossError, InputError), match="not finite"):
         run_cell(find_cell(suite, "replay", "cim", SEED), Silent())
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({"rate": 0.0}, "compressors.cim.rate is 0.0; give more than 0"),
-        ({"gradient_norm": -1.0}, "compressors.cim.gradient_norm is -1.0"),
-        ({"batch_size": 0}, "compressors.cim.batch_size is 0"),
-        ({"micro_batch": 0}, "compressors.cim.micro_batch is 0"),
-        ({"inner_ratio": 5.0}, "compressors.cim.inner_ratio is 5.0; give 1 to 4.0"),
-        ({"levels": "three"}, "compressors.cim.levels is 'three'"),
-        ({"activations": "last"}, "compressors.cim.activations is 'last'; did you mean 'last_block'"),
-        ({"old_branches": "frozen"}, "compressors.cim.old_branches is 'frozen'"),
-        ({"size_weight": -0.1}, "compressors.cim.size_weight is -0.1"),
-        ({"threshold": 1.0}, "compressors.cim.threshold is 1.0"),
-    ],
-)
-def test_bad_parameters_are_named(values: dict[str, Any], words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        AdaptiveParameters(**values)

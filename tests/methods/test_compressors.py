@@ -10,13 +10,12 @@ from torch import Tensor
 
 from cimbench.benchmarks.registry import COMPRESSORS, load
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.image_store import ImageStore
-from cimbench.methods.compression.artifacts import Artifacts
-from cimbench.methods.compression.codecs import RAW, Codec
-from cimbench.methods.compression.compress import compressed
-from cimbench.methods.compression.compressor import Compressor
-from cimbench.methods.compression.exemplar import costs_in_paper_units
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.methods.compression.compressor import Compressor, compressed
+from cimbench.methods.compression.exemplars.codecs import RAW, Codec
+from cimbench.methods.compression.exemplars.exemplar import costs_in_paper_units
 from cimbench.methods.networks.network import Network, NetworkParameters, Output
+from cimbench.methods.training.artifacts import Artifacts
 from tests.conftest import textured_images
 
 

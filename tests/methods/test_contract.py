@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from cimbench.benchmarks.config import Suite, find_cell
-from cimbench.benchmarks.record import Record
+from cimbench.benchmarks.cell.run import Bench, build, remember, run_cell, task
+from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.registry import COMPRESSORS, METHODS, load
-from cimbench.benchmarks.run import Bench, build, remember, run_cell, task
+from cimbench.benchmarks.suite.config import Suite, find_cell
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.image_store import ImageStore
-from cimbench.datasets.packed_store import open_store, save_store
-from cimbench.datasets.split import make_split, save_split
-from cimbench.methods.budget import UNITS
-from cimbench.methods.optimisation import BatchReport, EpochReport
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.datasets.images.packed_store import open_store, save_store
+from cimbench.datasets.stream.split import make_split, save_split
+from cimbench.methods.memory.budget import UNITS
+from cimbench.methods.training.task import BatchReport, EpochReport
 from tests.conftest import coloured_store, tiny_suite
 from tests.methods.small_sources import SMALL_SOURCES, source_store
 

@@ -11,8 +11,9 @@ from torch.nn import functional
 from torchvision.ops import box_iou
 
 from cimbench.datasets.errors import InputError
-from cimbench.methods.compression.activation import boxes_of_maps
-from cimbench.methods.compression.boxes import class_activation_maps, interpolation_matrix, normalised_maps, overlap
+from cimbench.methods.compression.boxes.activation import boxes_of_maps, class_activation_maps, normalised_maps
+from cimbench.methods.compression.boxes.boxes import overlap
+from cimbench.methods.compression.boxes.interpolation import interpolation_matrix
 from tests.conftest import DEVICES
 
 Golden = Callable[[str], dict[str, np.ndarray]]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from cimbench.methods.compression.boxes import area_shares
-from cimbench.methods.compression.exemplar import Format, costs_in_paper_units
-from cimbench.methods.compression.packing import pack, reconstructed
-from cimbench.methods.compression.resampling import nearest_index
-from cimbench.methods.compression.store import ExemplarStore
+from cimbench.methods.compression.boxes.boxes import area_shares
+from cimbench.methods.compression.exemplars.exemplar import Format, costs_in_paper_units
+from cimbench.methods.compression.exemplars.packing import pack, reconstructed
+from cimbench.methods.compression.exemplars.resampling import nearest_index
+from cimbench.methods.compression.exemplars.store import ExemplarStore
 from tests.conftest import DEVICES
 
 Golden = Callable[[str], dict[str, np.ndarray]]

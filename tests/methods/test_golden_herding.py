@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cimbench.datasets.errors import InputError
-from cimbench.methods.herding import budgeted_herding, herding_order, longest_prefix, normalised_features, select
+from cimbench.methods.memory.herding import budgeted_herding, herding_order, longest_prefix, normalised_features, select
 from tests.conftest import DEVICES
 
 Golden = Callable[[str], dict[str, np.ndarray]]

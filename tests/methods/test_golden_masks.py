@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cimbench.methods.compression import masks
-from cimbench.methods.compression.masks import Batch, mask_gradient, soft_masks
+from cimbench.methods.compression.masks import mask_level
+from cimbench.methods.compression.masks.mask_level import Batch, mask_gradient, soft_masks
 from cimbench.methods.losses import distillation_loss
 from cimbench.methods.networks.network import Network, NetworkParameters
 from tests.methods.test_masks import REFERENCE, Case
@@ -73,7 +73,7 @@ def test_golden_steps(golden: Golden, name: str, shortcuts: str) -> None:
     found = mask_gradient(case.network, case.loss, case.inner, case.outer, case.step, level, learning)
     soft, _ = soft_masks(case.network, case.inner, "rational")
     np.testing.assert_allclose(soft.detach()[:, None].numpy(), data["cams_f64"], rtol=0, atol=1e-9)
-    hybrid = masks.soft_compressed(case.inner.images, soft, level).detach().numpy()
+    hybrid = mask_level.soft_compressed(case.inner.images, soft, level).detach().numpy()
     np.testing.assert_allclose(hybrid, data["hybrid_inputs_f32"], rtol=0, atol=1e-5)
     for term, key in (
         ("inner", "inner_loss"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cimbench.methods.compression.graph_memory import GraphMemory
+from cimbench.methods.compression.masks.graph_memory import GraphMemory
 from tests.methods.test_cim import VARIANTS, learnt
 
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from cimbench.benchmarks.config import find_cell
-from cimbench.benchmarks.run import Bench, build, remember, task
-from cimbench.datasets.augment import normalise
+from cimbench.benchmarks.cell.run import Bench, build, remember, task
+from cimbench.benchmarks.suite.config import find_cell
 from cimbench.datasets.errors import InputError
+from cimbench.datasets.stream.augment import normalise
 from cimbench.methods.foster import FOSTER
 from cimbench.methods.losses import Loss
 from cimbench.methods.networks.network import Network, Output
-from cimbench.methods.optimisation import Task
-from cimbench.methods.recipe import LEARNING, Stage
+from cimbench.methods.training.recipe import LEARNING, Stage
+from cimbench.methods.training.task import Task
 from tests.conftest import coloured_store, tiny_suite
 from tests.methods.test_contract import SEED, Silent, place
 

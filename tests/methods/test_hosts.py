@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from cimbench.benchmarks.config import find_cell
-from cimbench.benchmarks.run import Bench, build, remember, task
+from cimbench.benchmarks.cell.run import Bench, build, remember, task
+from cimbench.benchmarks.suite.config import find_cell
 from cimbench.datasets.errors import InputError
 from cimbench.methods.der import DERParameters
 from cimbench.methods.foster import FOSTER, FOSTERParameters
 from cimbench.methods.lucir import LUCIRParameters
 from cimbench.methods.networks.heads import CosineHead
 from cimbench.methods.networks.network import Network, in_eval
-from cimbench.methods.optimisation import Task
+from cimbench.methods.training.task import Task
 from cimbench.methods.wa import WAParameters
 from tests.conftest import coloured_store, tiny_suite
 from tests.methods.test_contract import SEED, Silent, place

@@ -11,10 +11,11 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed here")
 
-from cimbench.methods.compression import kernels
-from cimbench.methods.compression.boxes import activation_boxes
-from cimbench.methods.compression.exemplar import Format
-from cimbench.methods.compression.packing import pack, unpack
+from cimbench.methods.compression.boxes import kernels as box_kernels
+from cimbench.methods.compression.boxes.activation import activation_boxes
+from cimbench.methods.compression.exemplars import kernels
+from cimbench.methods.compression.exemplars.exemplar import Format
+from cimbench.methods.compression.exemplars.packing import pack, unpack
 from tests.conftest import textured_images
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # there by the interpreter, see conftest.py
@@ -55,7 +56,7 @@ def test_boxes(size: tuple[int, int], cells: tuple[int, int]) -> None:
     cam[3] = 0.7
     for threshold in (0.4, 0.8):
         expected = activation_boxes(cam, torch.tensor(size).expand(12, 2), threshold)
-        found = kernels.activation_boxes(cam.to(DEVICE), *size, threshold)
+        found = box_kernels.activation_boxes(cam.to(DEVICE), *size, threshold)
         assert torch.equal(found.xyxy.cpu(), expected.xyxy)
         assert found.kept_whole.tolist() == expected.kept_whole.tolist() == [i == 3 for i in range(12)]
 
@@ -67,20 +68,21 @@ def test_empty_batches() -> None:
     nothing = headers[torch.tensor([], dtype=torch.int64)]
     kernels.pack_into(torch.empty(0, dtype=torch.uint8), torch.empty(0), torch.empty(0, 3, 4, 4), nothing)
     assert kernels.unpack(torch.empty(0, dtype=torch.uint8), torch.empty(0).long(), nothing, 4, 4).shape == (0, 3, 4, 4)
-    assert len(kernels.activation_boxes(torch.empty(0, 7, 7), 4, 4, 0.5).xyxy) == 0
+    assert len(box_kernels.activation_boxes(torch.empty(0, 7, 7), 4, 4, 0.5).xyxy) == 0
 
 
 COMPILE = """
 import triton
 from triton.compiler import ASTSource
 from triton.backends.compiler import GPUTarget
-from cimbench.methods.compression import kernels
+from cimbench.methods.compression.boxes.kernels import boxes_kernel
+from cimbench.methods.compression.exemplars import kernels
 names = {"images": "*u8", "buffer": "*u8", "fields": "*i64", "starts": "*i64", "row_index": "*i32",
          "column_index": "*i32", "cams": "*fp32", "boxes": "*i64", "constants": "*i8", "threshold": "fp32",
          "row_low": "*i32", "column_low": "*i32", "row_extreme": "*i32", "column_extreme": "*i32",
          "row_weight": "*fp32", "column_weight": "*fp32"}
 blocks = {"block_rows": 8, "block_columns": 128, "block_cells": 64, "block": 128}
-for kernel in (kernels.pack_kernel, kernels.unpack_kernel, kernels.boxes_kernel):
+for kernel in (kernels.pack_kernel, kernels.unpack_kernel, boxes_kernel):
     constants = {name: blocks[name] for name in kernel.arg_names if name in blocks}
     signature = {name: "constexpr" if name in blocks else names.get(name, "i32") for name in kernel.arg_names}
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants)

@@ -13,8 +13,8 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from cimbench.benchmarks.throughput.measure import peak_allocated
-from cimbench.methods.compression import masks
-from cimbench.methods.compression.masks import Batch, MaskLevel, mask_gradient, small_and_back, soft_masks
+from cimbench.methods.compression.masks import mask_level
+from cimbench.methods.compression.masks.mask_level import Batch, MaskLevel, mask_gradient, small_and_back, soft_masks
 from cimbench.methods.losses import Loss
 from cimbench.methods.networks import resnet
 from cimbench.methods.networks.heads import LinearHead
@@ -68,7 +68,7 @@ def outer_value(case: Case, level: MaskLevel) -> float:
     network = case.network
     weights = {name: p for name, p in network.named_parameters() if name.startswith("branches.")}
     soft, logits = soft_masks(network, case.inner, level.activation)
-    hybrid = masks.soft_compressed(case.inner.images, soft, level)
+    hybrid = mask_level.soft_compressed(case.inner.images, soft, level)
     gradients = torch.autograd.grad(case.loss(hybrid, case.inner.labels), list(weights.values()))
     moved = {name: p - case.step * g for (name, p), g in zip(weights.items(), gradients, strict=True)}
     logits_after = functional_call(network, moved, (case.outer.images,)).logits
@@ -130,17 +130,17 @@ def test_every_term_matters(micro_batch: int) -> None:
 def test_every_fast_weight_has_an_effect() -> None:
     """C8: each tensor of theta+ changes the outer loss, the shortcuts' too, unless the reference is asked for."""
     case = small_case()
-    weights = masks.stepped_weights(case.network)
+    weights = mask_level.stepped_weights(case.network)
     assert sum(".downsample." in name for name in weights) == 2 * 3
     gradients = tuple(torch.ones_like(value) for value in weights.values())
-    before = masks._asked(case.network, {}, case.outer)
+    before = mask_level._asked(case.network, {}, case.outer)
     for fidelity in ("corrected", "reference"):
-        moved = masks._after_step(weights, gradients, 0.3, replace(OURS, shortcuts=fidelity))
+        moved = mask_level._after_step(weights, gradients, 0.3, replace(OURS, shortcuts=fidelity))
         assert weights.keys() - moved.keys() == (
             {n for n in weights if ".downsample." in n} if fidelity == "reference" else set()
         )
         for name, value in moved.items():
-            after = masks._asked(case.network, {name: value}, case.outer)
+            after = mask_level._asked(case.network, {name: value}, case.outer)
             assert not torch.equal(before, after), name
 
 
@@ -165,7 +165,7 @@ def test_one_level_goes_down_the_hosts_own_loss() -> None:
         phi[place] += sign * 1e-6
         soft, _ = soft_masks(case.network, case.inner, "rational")
         values.append(
-            float(case.loss(masks.soft_compressed(case.inner.images, soft, level), case.inner.labels).detach())
+            float(case.loss(mask_level.soft_compressed(case.inner.images, soft, level), case.inner.labels).detach())
         )
         phi[place] -= sign * 1e-6
     assert float(found[place]) == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-4)
@@ -180,7 +180,7 @@ def test_a_constant_map_keeps_everything_and_gives_no_gradient() -> None:
         case.network.head.weight.zero_()
     soft, _ = soft_masks(case.network, case.inner, "rational")
     assert torch.equal(soft, torch.ones_like(soft))
-    torch.testing.assert_close(masks.soft_compressed(case.inner.images, soft, OURS), case.inner.images)
+    torch.testing.assert_close(mask_level.soft_compressed(case.inner.images, soft, OURS), case.inner.images)
     level = replace(OURS, diversity_weight=0.0)
     assert torch.equal(gradient(case, level), torch.zeros(7, 10, dtype=torch.float64))
 
@@ -200,9 +200,11 @@ def test_a_compressed_box_is_compressed_in_the_soft_image_too() -> None:
     images = torch.rand(2, 3, 12, 12, dtype=torch.float64)
     everywhere, nowhere = torch.ones(2, 3, 3, dtype=torch.float64), torch.zeros(2, 3, 3, dtype=torch.float64)
     level = replace(OURS, inner_ratio=2.25)
-    assert torch.equal(masks.soft_compressed(images, everywhere, OURS), images)
-    torch.testing.assert_close(masks.soft_compressed(images, everywhere, level), small_and_back(images, 2.25, level))
-    torch.testing.assert_close(masks.soft_compressed(images, nowhere, level), small_and_back(images, 4.0, level))
+    assert torch.equal(mask_level.soft_compressed(images, everywhere, OURS), images)
+    torch.testing.assert_close(
+        mask_level.soft_compressed(images, everywhere, level), small_and_back(images, 2.25, level)
+    )
+    torch.testing.assert_close(mask_level.soft_compressed(images, nowhere, level), small_and_back(images, 4.0, level))
 
 
 def test_two_branches_learn_with_either_or_both() -> None:
@@ -214,7 +216,7 @@ def test_two_branches_learn_with_either_or_both() -> None:
     head = LinearHead(network.features)
     head.grow(3, torch.Generator().manual_seed(6))
     network.head = head.double()
-    assert all(name.startswith("branches.1.") for name in masks.stepped_weights(network))
+    assert all(name.startswith("branches.1.") for name in mask_level.stepped_weights(network))
     both = mask_gradient(network, case.loss, case.inner, case.outer, 0.5, OURS, [0, 1]).gradients
     new = mask_gradient(network, case.loss, case.inner, case.outer, 0.5, OURS, [1]).gradients
     assert len(both) == 2 and len(new) == 1

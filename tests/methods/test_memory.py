@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.image_store import ImageStore
-from cimbench.datasets.split import ProtocolParameters, make_split
-from cimbench.datasets.stream import ClassStream
-from cimbench.methods.budget import Budget, BudgetParameters, mean_plain_cost
-from cimbench.methods.compression.boxes import Boxes
-from cimbench.methods.compression.codecs import Codec
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.datasets.stream.phases import ClassStream
+from cimbench.datasets.stream.split import ProtocolParameters, make_split
+from cimbench.methods.compression.boxes.boxes import Boxes
 from cimbench.methods.compression.compressor import Compressor
-from cimbench.methods.compression.exemplar import HEADER_BYTES, Format
+from cimbench.methods.compression.exemplars.codecs import Codec
+from cimbench.methods.compression.exemplars.exemplar import HEADER_BYTES, Format
+from cimbench.methods.compression.exemplars.store import ExemplarStore
 from cimbench.methods.compression.none import NoCompression, NoneParameters
-from cimbench.methods.compression.store import ExemplarStore
-from cimbench.methods.memory import BudgetExceededError, ExemplarMemory
+from cimbench.methods.memory.budget import Budget, BudgetParameters, mean_plain_cost
+from cimbench.methods.memory.memory import BudgetExceededError, ExemplarMemory
 from cimbench.methods.networks.network import Network, NetworkParameters
 from tests.conftest import coloured_store, textured_images
 

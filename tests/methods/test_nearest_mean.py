@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
-from cimbench.datasets.augment import mirrored
-from cimbench.methods.nearest_mean import class_means, nearest_mean_scores
+from cimbench.datasets.stream.augment import mirrored
+from cimbench.methods.memory.nearest_mean import class_means, nearest_mean_scores
 from tests.conftest import textured_images
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from cimbench.datasets.augment import normalise
 from cimbench.datasets.errors import InputError
+from cimbench.datasets.stream.augment import normalise
 from cimbench.methods.networks.heads import CosineHead, LinearHead
 from cimbench.methods.networks.network import Network, NetworkParameters, in_eval
 from cimbench.methods.networks.resnet import ResNet

@@ -12,14 +12,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cimbench.datasets.augment import AugmentParameters, normalise
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.feed import Resident
+from cimbench.datasets.stream.augment import AugmentParameters, normalise
+from cimbench.datasets.stream.feed import Resident
 from cimbench.methods.compression.compressor import Compressor, EpochDone
+from cimbench.methods.errors import NonFiniteLossError
 from cimbench.methods.networks.network import Network, NetworkParameters
-from cimbench.methods.optimisation import EpochReport, NonFiniteLossError, Task, train
-from cimbench.methods.pool import Pool
-from cimbench.methods.recipe import Stage, TrainingParameters
+from cimbench.methods.training.pool import Pool
+from cimbench.methods.training.recipe import Stage, TrainingParameters
+from cimbench.methods.training.task import EpochReport, Task
+from cimbench.methods.training.trainer import train
 from tests.conftest import coloured_store
 
 PLAIN = AugmentParameters(flip=False)

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn import functional
 
-from cimbench.datasets.decode import decode_rgb
 from cimbench.datasets.errors import InputError
-from cimbench.methods.compression.boxes import area_shares, whole_image_boxes
-from cimbench.methods.compression.codecs import Codec
-from cimbench.methods.compression.exemplar import HEADER_BYTES, Format, costs_in_paper_units, headers_for
-from cimbench.methods.compression.packing import pack, reconstructed
-from cimbench.methods.compression.store import ExemplarStore
+from cimbench.datasets.preparing.decode import decode_rgb
+from cimbench.methods.compression.boxes.boxes import area_shares, whole_image_boxes
+from cimbench.methods.compression.exemplars.codecs import Codec
+from cimbench.methods.compression.exemplars.exemplar import HEADER_BYTES, Format, costs_in_paper_units, headers_for
+from cimbench.methods.compression.exemplars.packing import pack, reconstructed
+from cimbench.methods.compression.exemplars.store import ExemplarStore
 from tests.conftest import textured_images
 
 RATIOS = st.one_of(st.sampled_from([2.0, 4.0, 9.0, 16.0]), st.floats(1.01, 400))
@@ -232,7 +232,7 @@ def test_a_compressed_inside_is_resampled_as_the_rest_is() -> None:
 
 
 def test_a_codec_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cimbench.methods.compression.codecs.features.check", lambda _: False)
+    monkeypatch.setattr("cimbench.methods.compression.exemplars.codecs.features.check", lambda _: False)
     with pytest.raises(InputError, match="webp is not in this machine's Pillow; install one with WebP, or choose jpeg"):
         Codec(name="webp")
     with pytest.raises(InputError, match="codec is 'gif'"):

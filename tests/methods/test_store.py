@@ -9,10 +9,10 @@ import torch
 
 from cimbench.datasets.arrays import save_arrays
 from cimbench.datasets.errors import InputError
-from cimbench.methods.compression.codecs import Codec
-from cimbench.methods.compression.exemplar import FIELDS, Format
-from cimbench.methods.compression.packing import Packed, pack
-from cimbench.methods.compression.store import ExemplarStore
+from cimbench.methods.compression.exemplars.codecs import Codec
+from cimbench.methods.compression.exemplars.exemplar import FIELDS, Format
+from cimbench.methods.compression.exemplars.packing import Packed, pack
+from cimbench.methods.compression.exemplars.store import ExemplarStore
 from tests.conftest import textured_images
 
 FORMS = [Format(ratio=4.0), Format(ratio=4.0, codec=Codec(name="jpeg")), Format(ratio=9.0, codec=Codec(name="webp"))]

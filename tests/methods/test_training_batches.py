@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from cimbench.benchmarks.config import find_cell
+from cimbench.benchmarks.cell.run import Bench, build, remember, run_cell, task
 from cimbench.benchmarks.registry import METHODS
-from cimbench.benchmarks.run import Bench, build, remember, run_cell, task
-from cimbench.methods import optimisation
-from cimbench.methods.optimisation import Trainer
+from cimbench.benchmarks.suite.config import find_cell
+from cimbench.methods.training import trainer as optimisation
+from cimbench.methods.training.trainer import Trainer
 from tests.conftest import coloured_store, tiny_suite
 from tests.methods.test_contract import SEED, WITH_MEMORY, Silent, place
 

@@ -1,0 +1,108 @@
+"""Where a number comes from: commit, source digest, versions, hardware."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import platform
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+
+from cimbench.benchmarks.registry import COMPRESSORS, METHODS
+
+_PROJECT = Path(__file__).resolve().parents[2]
+# What decides a cell's numbers, beside its method's and its compressor's own file: the same list as the source deps of
+# dvc.yaml's stage `run` (tests/benchmarks/test_pipeline_deps.py compares them). The images have a digest of their own.
+SOURCES = (
+    "datasets/arrays.py",
+    "datasets/errors.py",
+    "datasets/images",
+    "datasets/randomness.py",
+    "datasets/stream",
+    "methods/errors.py",
+    "methods/losses.py",
+    "methods/memory",
+    "methods/method.py",
+    "methods/networks",
+    "methods/reference_switches.py",
+    "methods/training",
+    "methods/compression/acceleration.py",
+    "methods/compression/boxes",
+    "methods/compression/compressor.py",
+    "methods/compression/exemplars",
+    "methods/compression/masks",
+    "benchmarks/cell/evaluate.py",
+    "benchmarks/cell/run.py",
+)
+
+
+def _own_file(entry: str) -> Path:
+    """The file of a registry entry, which may lie outside the project."""
+    spec = find_spec(entry.split(":")[0])
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).resolve()
+
+
+def source_files(method: str, compressor: str) -> list[Path]:
+    """The source files that can change a cell's numbers: other methods' and compressors' own are not among them."""
+    named = [_PROJECT / source for source in SOURCES]
+    shared = {file for path in named for file in (path.rglob("*.py") if path.is_dir() else (path,))}
+    return sorted(shared | {_own_file(METHODS[method]), _own_file(COMPRESSORS[compressor])})
+
+
+def source_digest(method: str, compressor: str) -> str:
+    """sha256 over `source_files`, with their names."""
+    sha = hashlib.sha256()
+    for path in source_files(method, compressor):
+        sha.update(path.name.encode() + b"\0" + path.read_bytes())
+    return sha.hexdigest()
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=_PROJECT, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def surroundings(device: torch.device) -> dict[str, Any]:
+    """Commit (None outside a repository), whether tracked files differ from it, versions, hardware, time of start."""
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "datasets", "methods", "benchmarks")
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "sources_changed": None if changed is None else bool(changed),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "numpy": np.__version__,
+        },
+        "hardware": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "platform": platform.platform(),
+        },
+    }
+
+
+def provenance(device: torch.device, method: str, compressor: str) -> dict[str, Any]:
+    """A cell's surroundings, and the digest of the sources that can change its numbers."""
+    return {**surroundings(device), "source_digest": source_digest(method, compressor)}

@@ -1,0 +1,76 @@
+"""conf/suite/NAME.yaml -> the parameters of a suite, by Hydra, without touching params.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cimbench.benchmarks.suite.config import Suite
+from cimbench.benchmarks.suite.parameters import build
+from cimbench.datasets.errors import InputError, unknown_name
+
+CONFIGURATIONS = Path("conf")
+
+
+def suite_names(folder: Path = CONFIGURATIONS) -> list[str]:
+    """The suites that can be composed, sorted."""
+    return sorted(path.stem for path in (folder / "suite").glob("*.yaml"))
+
+
+def compose_parameters(name: str, overrides: Sequence[str] = (), folder: Path = CONFIGURATIONS) -> dict[str, Any]:
+    """The plain parameters of a suite, as `dvc exp run -S suite=NAME` would write them into params.yaml.
+
+    overrides: Hydra's, for instance "matrix.seeds=[1993]". Raises InputError for an unknown suite or override.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    if name not in suite_names(folder):
+        raise unknown_name("suite", name, suite_names(folder))
+    with initialize_config_dir(str(folder.resolve()), version_base=None):
+        try:
+            composed = compose("config", overrides=[f"suite={name}", *overrides])
+            plain = OmegaConf.to_container(composed, resolve=True)
+        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+            told = str(error).splitlines()[0]
+            raise InputError(f"suite {name} with {', '.join(overrides) or 'no overrides'}: {told}") from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def load_table(name: str, folder: Path = CONFIGURATIONS) -> dict[str, Any]:
+    """The plain content of conf/tables/NAME.yaml; InputError for an unknown table or one that is no YAML."""
+    if name not in table_names(folder):
+        raise unknown_name("table", name, table_names(folder))
+    return load_mapping(folder / "tables" / f"{name}.yaml")
+
+
+def load_mapping(path: Path) -> dict[str, Any]:
+    """The plain content of a YAML file that holds a mapping; InputError where it is absent or holds something else."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        plain = OmegaConf.to_container(OmegaConf.load(path))
+    except FileNotFoundError:
+        raise InputError(f"{path}: is not there; run this in the project's root") from None
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise InputError(f"{path}: is not valid YAML: {error}") from error
+    if not isinstance(plain, dict):
+        raise InputError(f"{path}: holds no mapping; see the other files in {path.parent}")
+    return {str(key): value for key, value in plain.items()}
+
+
+def table_names(folder: Path = CONFIGURATIONS) -> list[str]:
+    """The papers' tables that can be made, sorted."""
+    return sorted(path.stem for path in (folder / "tables").glob("*.yaml"))
+
+
+def compose_suite(name: str, overrides: Sequence[str] = (), folder: Path = CONFIGURATIONS) -> Suite:
+    """The suite, checked."""
+    return build(Suite, compose_parameters(name, overrides, folder), f"{folder}/suite/{name}.yaml")

@@ -1,0 +1,106 @@
+"""What a phase is learnt from: its new images, and exemplars that are decoded batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from cimbench.datasets.stream.feed import Feed, prefetched
+from cimbench.methods.compression.exemplars.store import ExemplarStore
+from cimbench.methods.networks.network import Network
+from cimbench.methods.training.artifacts import Artifacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """New images first, exemplars after them, under one numbering.
+
+    images: the new ones. labels: (N,) of these, on the device. exemplars: replayed ones, as bytes there. artifacts:
+    what new images wear while they are learnt, or None. members: (n,) the items that take part, None for all.
+    """
+
+    images: Feed
+    labels: Tensor
+    exemplars: ExemplarStore | None = None
+    artifacts: Artifacts | None = None
+    members: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.members) if self.members is not None else self._size
+
+    @property
+    def _size(self) -> int:
+        return len(self.images) + (len(self.exemplars) if self.exemplars is not None else 0)
+
+    @property
+    def all_labels(self) -> Tensor:
+        """(n,) on the CPU: of new images and exemplars, in the pool's numbering, members or not."""
+        labels = [self.labels.cpu(), *([self.exemplars.labels] if self.exemplars is not None else [])]
+        return torch.cat(labels)
+
+    def balanced(self, random: torch.Generator) -> Pool:
+        """As many of every class: the count of the smallest one, chosen by chance."""
+        labels = self.all_labels
+        order = torch.randperm(len(labels), generator=random)
+        counts = labels.bincount()
+        least = int(counts[counts > 0].min())
+        chosen = [order[labels[order] == label][:least] for label in torch.nonzero(counts).flatten()]
+        return replace(self, members=torch.cat(chosen).sort().values)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are."""
+        return self.images.device
+
+    def refresh(self, epoch: int, network: Network) -> None:
+        """Let what new images wear follow the network."""
+        if self.artifacts is not None:
+            self.artifacts.before_epoch(epoch, network)
+
+    def dress(self, random: torch.Generator) -> None:
+        """Draw which new images wear it from now on."""
+        if self.artifacts is not None:
+            self.artifacts.dress(random)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What new images wear; nothing where they wear nothing."""
+        return self.artifacts.state_dict() if self.artifacts is not None else {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Wear what was worn."""
+        if self.artifacts is not None:
+            self.artifacts.load_state_dict(state)
+
+    def batches(self, order: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """`batch` of one part of the order after another; some early, where new images are read from the disk."""
+        if not self.images.ahead:
+            return map(self.batch, order)
+        return prefetched(self.batch, order, self.images.ahead, self.device)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, S, S) uint8 and labels (B,) on the device, for (B,) indices on the CPU; not yet augmented.
+
+        An exemplar is decoded from its bytes here and nowhere kept, whether it is compressed or plain. Nothing is drawn
+        here, so that batches can be made early.
+        """
+        if self.members is not None:
+            indices = self.members[indices]
+        is_new = indices < len(self.images)
+        new = indices[is_new]
+        fresh = self.images.batch(new)
+        if self.artifacts is not None:
+            fresh = self.artifacts.dressed(fresh, new)
+        if self.exemplars is None or bool(is_new.all()):
+            return fresh, self.labels[new.to(self.device)]
+        side, old = self.images.side, indices[~is_new] - len(self.images)
+        images = torch.empty(len(indices), 3, side, side, dtype=torch.uint8, device=self.device)
+        images = images.to(memory_format=torch.channels_last)  # as the new images are: one order for all batches
+        labels = torch.empty(len(indices), dtype=torch.int64, device=self.device)
+        where_new, where_old = is_new.nonzero().flatten().to(self.device), (~is_new).nonzero().flatten().to(self.device)
+        images[where_new], labels[where_new] = fresh, self.labels[new.to(self.device)]
+        images[where_old] = self.exemplars.batch(old, side)
+        labels[where_old] = self.exemplars.labels[old].to(self.device)
+        return images, labels

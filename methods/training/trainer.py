@@ -1,0 +1,232 @@
+"""The epoch loop that every method shares: SGD with momentum, non-finite losses stopped, state kept between epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from cimbench.datasets.errors import InputError
+from cimbench.datasets.randomness import generator
+from cimbench.datasets.stream.augment import AugmentParameters, augment
+from cimbench.datasets.stream.epoch_order import EpochSampler
+from cimbench.methods.compression.compressor import Compressor, EpochDone
+from cimbench.methods.errors import NonFiniteLossError
+from cimbench.methods.losses import Loss
+from cimbench.methods.networks.network import Network
+from cimbench.methods.training.checkpoints import State
+from cimbench.methods.training.recipe import TrainingParameters, rate_factor
+from cimbench.methods.training.task import BatchReport, EpochReport, Task
+
+
+def train(
+    network: Network,
+    loss: Loss,
+    task: Task,
+    training: TrainingParameters,
+    augmentation: AugmentParameters,
+    seed: int,
+    stage: str = "",
+) -> None:
+    """Optimise `network` on the task by `loss(augmented images, labels)`; raises NonFiniteLossError.
+
+    stage: names the random streams of a second training in the same phase.
+    """
+    if len(task.pool) < 2:
+        raise InputError(f"phase {task.phase + 1} has {len(task.pool)} image to learn from; give it two or more")
+    trainer = Trainer(network, loss, task, training, augmentation, seed, stage)
+    if stage in task.progress.states:
+        trainer.load_state_dict(task.progress.states[stage])
+    network.train()
+    with compiled(network, training.compile):
+        while len(trainer.losses) < trainer.epochs:
+            trainer.run_epoch()
+            task.progress.after_epoch(stage, len(trainer.losses), trainer.epochs, trainer.state_dict)
+    network.eval()
+    for name, value in network.state_dict().items():
+        if not bool(torch.isfinite(value).all()):
+            raise NonFiniteLossError(f"{name} is not finite after phase {task.phase + 1}", task.phase)
+
+
+@contextmanager
+def compiled(network: nn.Module, wanted: bool) -> Iterator[None]:
+    """Run the network through torch.compile within the block, or as it is."""
+    before = network._compiled_call_impl  # torch has no way back of its own
+    network._compiled_call_impl = None
+    if wanted:
+        network.compile()
+    try:
+        yield
+    finally:
+        network._compiled_call_impl = before
+
+
+class Trainer:
+    """One training of a network on a task, epoch after epoch; its state is all that the rest of it depends on."""
+
+    def __init__(
+        self,
+        network: Network,
+        loss: Loss,
+        task: Task,
+        training: TrainingParameters,
+        augmentation: AugmentParameters,
+        seed: int,
+        stage: str,
+    ) -> None:
+        self.network, self.loss, self.task, self.stage = network, loss, task, stage
+        self.training, self.augmentation = training, augmentation
+        self.epochs = training.epochs_in(task.phase)
+        self.losses: list[float] = []  # one an epoch done
+        self.trainable = [p for p in network.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.SGD(
+            self.trainable, training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
+        )
+        self.seed, self.purpose = seed, (task.phase, stage) if stage else (task.phase,)
+        self.sampler = EpochSampler(
+            count=len(task.pool), batch_size=training.batch_size, seed=seed, purpose=("order", *self.purpose)
+        )
+        self.random = self._stream("augment", 0)
+        self.batch_losses: list[Tensor] = []  # of the epoch that goes on, still on the device
+
+    def _stream(self, purpose: str, epoch: int) -> torch.Generator:
+        """The epoch's random numbers for one purpose, on the pool's device."""
+        return generator(self.seed, purpose, *self.purpose, epoch, device=self.task.pool.device)
+
+    def run_epoch(self) -> None:
+        """Learn from every image once, at this epoch's rate, or from those that are left of it; tell the task."""
+        epoch, task, training = len(self.losses), self.task, self.training
+        for group in self.optimiser.param_groups:
+            group["lr"] = training.learning_rate * rate_factor(training, epoch, self.epochs)
+        if not self.batch_losses:
+            self._begin(epoch)
+        task.pool.dress(generator(self.seed, "artifacts worn", *self.purpose, epoch))
+        batches, side = self.sampler.batches(epoch), self.network.input_side
+        for images, labels in task.pool.batches(batches[len(self.batch_losses) :]):
+            self.batch_losses.append(self._step(augment(images, self.augmentation, self.random, side), labels))
+            self._tell_batch(epoch, len(batches))
+            if len(self.batch_losses) < len(batches):
+                task.progress.after_batch(self.stage, len(self.batch_losses), self.state_dict)
+        self._finish_epoch(torch.stack(self.batch_losses))
+        self.batch_losses = []
+        if not self.stage and task.compressor is not None:
+            self._let_compressor_learn(task.compressor, epoch)
+        self._tell(epoch)
+
+    def _begin(self, epoch: int) -> None:
+        """What an epoch starts with: random numbers of its own, and what new images wear."""
+        self.random = self._stream("augment", epoch)
+        if not self.stage:  # a second training wears what the first one wore
+            with compiled(self.network, False):  # boxes are read in another mode than is learnt
+                self.task.pool.refresh(epoch, self.network)
+
+    def _let_compressor_learn(self, compressor: Compressor, epoch: int) -> None:
+        """Once more through what was learnt, with batches of random streams of their own."""
+        random = self._stream("mask augment", epoch)
+        order = generator(self.seed, "mask order", *self.purpose, epoch)
+        left = latest = torch.empty(0, dtype=torch.int64)
+
+        def draw(count: int) -> tuple[Tensor, Tensor]:
+            nonlocal left, latest
+            if len(left) < min(count, len(self.task.pool)):
+                again = torch.randperm(len(self.task.pool), generator=order)
+                was_left, recent = torch.isin(again, left), torch.isin(again, latest)
+                others = again[~was_left & ~recent]  # the latest batch and what is left come after all others
+                left = torch.cat([left, others, again[~was_left & recent], again[was_left]])
+            latest, left = left[:count], left[count:]
+            indices = latest
+            images, labels = self.task.pool.batch(indices)
+            return augment(images, self.augmentation, random, self.network.input_side), labels
+
+        done = EpochDone(
+            phase=self.task.phase,
+            epoch=epoch,
+            epochs=self.epochs,
+            new_classes=self.task.total_classes - self.task.old_classes,
+            rate=self.optimiser.param_groups[0]["lr"],
+            draw=draw,
+        )
+        with compiled(self.network, False):  # torch.compile knows no second derivatives
+            compressor.after_epoch(self.network, self.loss, done)
+
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One step on a batch; its loss, still on the device."""
+        lower = self.training.precision == "bfloat16"
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=lower):
+            value = self.loss(images, labels)
+        self.optimiser.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        if self.training.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.trainable, self.training.gradient_clip)
+        self.optimiser.step()
+        return value.detach()
+
+    def _finish_epoch(self, losses: Tensor) -> None:
+        """Read the batches' losses from the device, once; raises NonFiniteLossError at the first bad batch."""
+        finite = torch.isfinite(losses)
+        if not bool(finite.all()):
+            batch, phase = int((~finite).long().argmax()), self.task.phase
+            where = f"phase {phase + 1}, epoch {len(self.losses) + 1}, batch {batch + 1}"
+            raise NonFiniteLossError(f"the loss is {float(losses[batch])} in {where}", phase)
+        self.losses.append(float(losses.mean()))
+
+    def _tell_batch(self, epoch: int, batches: int) -> None:
+        where = {"phase": self.task.phase, "stage": self.stage, "epoch": epoch, "epochs": self.epochs}
+        self.task.on_batch(BatchReport(**where, done=len(self.batch_losses), batches=batches))  # type: ignore[arg-type]
+
+    def _tell(self, epoch: int) -> None:
+        self.task.on_epoch(
+            EpochReport(
+                phase=self.task.phase, stage=self.stage, epoch=epoch, epochs=self.epochs, loss=self.losses[epoch]
+            )
+        )
+
+    def state_dict(self) -> State:
+        """Network, momentum, what new images wear, the losses of the epochs done; within an epoch also its losses and
+        random numbers. The order of batches follows from the seed."""
+        state = {f"network.{name}": _kept(value) for name, value in self.network.state_dict().items()}
+        state |= {f"pool.{name}": value for name, value in self.task.pool.state_dict().items()}
+        if self.task.compressor is not None:
+            learnt = self.task.compressor.learning_state()
+            state |= {f"compressor.{name}": value for name, value in learnt.items()}
+        state["losses"] = torch.tensor(self.losses, dtype=torch.float64)
+        if self.batch_losses:
+            state |= {"batch_losses": _kept(torch.stack(self.batch_losses)), "random": self.random.get_state()}
+        if len(self.losses) == self.epochs:
+            return state
+        for number, parameter in enumerate(self.trainable):
+            momentum = self.optimiser.state[parameter].get("momentum_buffer")
+            if momentum is not None:
+                state[f"momentum.{number}"] = _kept(momentum)
+        return state
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from a saved state; the epochs done are told again."""
+        self.network.load_state_dict(_below("network.", state))
+        self.task.pool.load_state_dict(_below("pool.", state))
+        if self.task.compressor is not None:
+            self.task.compressor.load_learning_state(_below("compressor.", state))
+        self.losses = state["losses"].tolist()
+        for epoch in range(len(self.losses)):
+            self._tell(epoch)
+        if len(self.losses) == self.epochs:
+            return
+        for number, parameter in enumerate(self.trainable):
+            if f"momentum.{number}" in state:
+                momentum = state[f"momentum.{number}"].to(parameter.device)
+                self.optimiser.state[parameter]["momentum_buffer"] = momentum.clone()
+        if "random" in state:  # stopped within an epoch
+            self.batch_losses = list(state["batch_losses"].to(self.task.pool.device))
+            self.random.set_state(state["random"].cpu())
+
+
+def _kept(value: Tensor) -> Tensor:
+    """A copy on the CPU."""
+    return value.detach().to("cpu", copy=True)
+
+
+def _below(prefix: str, state: State) -> State:
+    """The part of a state whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
