@@ -23,6 +23,8 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	rm -rf build/links && mkdir -p build/links/cimbench
+	for package in datasets methods benchmarks; do ln -s ../../../$$package build/links/cimbench/$$package; done
 	@touch $(STAMP)
 
 repro: install  ## run the suite in params.yaml and print its table
@@ -44,9 +46,7 @@ lint: install  ## style, by ruff
 	$(BIN)/ruff format --check .
 
 types: install  ## types, by mypy --strict, over the import name cimbench
-	rm -rf build/types && mkdir -p build/types/cimbench
-	for room in datasets methods benchmarks; do ln -s ../../../$$room build/types/cimbench/$$room; done
-	cd build/types && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml -p cimbench
+	cd build/links && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml -p cimbench
 
 bench: install  ## throughput benchmarks of this machine, to results/throughput/
 	mkdir -p build

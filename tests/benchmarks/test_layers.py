@@ -96,3 +96,22 @@ def test_pyproject_lists_every_folder_with_code() -> None:
     """An installed copy has what an editable one has."""
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     assert set(listed) == {"cimbench." + ".".join(path.parent.relative_to(ROOT).parts) for path in SOURCES}
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(ROOT)))
+def test_editors_find_every_import(path: Path) -> None:
+    """By the links that `make install` makes and that pyright is told of; each leads to the file itself."""
+    (links,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pyright"]["extraPaths"]
+    if not (ROOT / links).is_dir():
+        pytest.skip(f"{links} is absent; run make install")
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cimbench."):
+            found = ROOT / links / Path(*node.module.split("."))
+            if found.is_dir():
+                named = [found / alias.name for alias in node.names]  # modules, or packages
+                modules = [path if path.is_dir() else path.with_suffix(".py") for path in named]
+            else:
+                modules = [found.with_suffix(".py")]
+            for module in modules:
+                assert module.exists(), f"line {node.lineno} imports {node.module}, which no editor finds"
+                assert module.resolve().is_relative_to(ROOT)
