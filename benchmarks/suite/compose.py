@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cimbench.benchmarks.suite.config import Suite
+from cimbench.benchmarks.suite.parameter_file import read_parameters
 from cimbench.benchmarks.suite.parameters import build
 from cimbench.datasets.errors import InputError, unknown_name
 
@@ -51,16 +52,7 @@ def load_table(name: str, folder: Path = CONFIGURATIONS) -> dict[str, Any]:
 
 def load_mapping(path: Path) -> dict[str, Any]:
     """The plain content of a YAML file that holds a mapping; InputError where it is absent or holds something else."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    try:
-        plain = OmegaConf.to_container(OmegaConf.load(path))
-    except FileNotFoundError:
-        raise InputError(f"{path}: is not there; run this in the project's root") from None
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise InputError(f"{path}: is not valid YAML: {error}") from error
+    plain = read_parameters(path)
     if not isinstance(plain, dict):
         raise InputError(f"{path}: holds no mapping; see the other files in {path.parent}")
     return {str(key): value for key, value in plain.items()}

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from cimbench.benchmarks import registry
+from cimbench.benchmarks.suite.parameter_file import read_parameters
 from cimbench.benchmarks.suite.parameters import build
 from cimbench.benchmarks.suite.sections import DatasetParameters, MatrixParameters, MemoryParameters, RecipeParameters
 from cimbench.datasets.errors import InputError, check_at_least, check_choice, check_file_name, check_seed
@@ -194,20 +195,7 @@ class Cell:
 
 def load_suite(path: Path = PARAMETERS_FILE) -> Suite:
     """The suite that a parameter file describes; YAML, or JSON where no YAML reader is installed."""
-    try:
-        text = path.read_text()
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: is not there; run this in the project's root, or name a file with --params"
-        ) from None
-    if path.suffix == ".json":
-        return build(Suite, json.loads(text), str(path))
-    import yaml
-
-    try:
-        return build(Suite, yaml.safe_load(text), str(path))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: is not valid YAML: {error}") from error
+    return build(Suite, read_parameters(path), str(path))
 
 
 def find_cell(suite: Suite, method: str, compressor: str, seed: int) -> Cell:
