@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import zipfile
@@ -51,6 +52,27 @@ def write_json(path: Path, content: object) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
+def read_json(path: Path, *, made_by: str, remedy: str) -> dict[str, Any]:
+    """The mapping in a JSON file that this project wrote; InputError where it is absent, damaged or no mapping.
+
+    made_by: what an absent file is made with. remedy: what to do about a damaged one.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: is not there; {made_by}") from None
+    except (OSError, ValueError, RecursionError) as error:  # no UTF-8 and no JSON are ValueErrors
+        raise InputError(f"{path}: is damaged or of another version ({error}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is damaged or of another version (it holds no mapping); {remedy}")
+    return content
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """sha256 of plain content, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], description: Mapping[str, Any]) -> None:
     """Save arrays and a JSON-able description as one npz file, atomically."""
     text = np.array(json.dumps(description, sort_keys=True))
@@ -73,5 +95,5 @@ def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         return arrays, json.loads(str(arrays.pop(_DESCRIPTION)))
     except FileNotFoundError:
         raise InputError(f"{path}: is not there; make it with the stage before (dvc repro)") from None
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError) as error:
+    except Exception as error:  # zipfile, zlib and NumPy's header reader raise anything about a damaged file
         raise InputError(f"{path}: is damaged ({error}); delete it and run again") from error

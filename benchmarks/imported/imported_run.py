@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cimbench.benchmarks.suite.parameters import build
-from cimbench.datasets.arrays import write_json
+from cimbench.datasets.arrays import read_json, write_json
 from cimbench.datasets.errors import InputError, check_at_least, check_choice, check_seed
 
 SOURCES = ("PyCIL", "FOSTER", "CIM-CIL")
@@ -150,11 +150,10 @@ def load_imported(folder: Path = FOLDER) -> list[ImportedRun]:
 
 def _load(path: Path) -> ImportedRun:
     remedy = "delete it and import the log again"
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-        told = {name: content.pop(name) for name in ("complete", "digest")}
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: is damaged or of another version ({error!r}); {remedy}") from error
+    content = read_json(path, made_by="import the log again", remedy=remedy)
+    if missing := {"complete", "digest"} - content.keys():
+        raise InputError(f"{path}: is damaged or of another version (it has no {min(missing)}); {remedy}")
+    told = {name: content.pop(name) for name in ("complete", "digest")}
     try:
         run = build(ImportedRun, content, "run")
     except InputError as error:

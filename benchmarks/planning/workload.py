@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -16,7 +15,7 @@ from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.suite.config import Cell, Suite
 from cimbench.benchmarks.suite.parameters import build
 from cimbench.benchmarks.suite.sections import DatasetParameters
-from cimbench.datasets.arrays import load_arrays
+from cimbench.datasets.arrays import load_arrays, read_json
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.images.packed_store import INDEX
 from cimbench.datasets.official_counts import OFFICIAL
@@ -132,10 +131,11 @@ def _in_phases(suite: Suite, seed: int, per_class: Sequence[int], exact: bool) -
 
 def counts_of_split(path: Path) -> TrainingCounts:
     """What a split's manifest says; a phase's images are spread evenly over its classes, which it does not tell."""
+    content = read_json(path, made_by="run `cimbench split`", remedy="delete it and run `cimbench split`")
     try:
-        phases = json.loads(path.read_text())["phases"]
+        phases = content["phases"]
         spread = tuple(_evenly(len(phase["train"]), len(phase["classes"])) for phase in phases)
-    except (OSError, json.JSONDecodeError, KeyError, TypeError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ZeroDivisionError) as error:
         raise InputError(f"{path}: is damaged ({error}); delete it and run `cimbench split`") from error
     return TrainingCounts(phases=spread)
 

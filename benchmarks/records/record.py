@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from cimbench.benchmarks.records.differences import differences
 from cimbench.benchmarks.records.metrics import Counts
-from cimbench.datasets.arrays import write_json
+from cimbench.datasets.arrays import digest_of, read_json, write_json
 from cimbench.datasets.errors import InputError, unknown_name
 
 FILE_NAME = "record.json"
@@ -75,8 +74,9 @@ class Record:
         return asdict(self)
 
     def save(self, folder: Path) -> None:
-        """Write the record into the cell's folder, atomically."""
-        write_json(folder / FILE_NAME, self.as_json())
+        """Write the record with a digest of its content into the cell's folder, atomically."""
+        content = self.as_json()
+        write_json(folder / FILE_NAME, content | {"digest": digest_of(content)})
 
 
 def record_from_json(content: dict[str, Any]) -> Record:
@@ -86,14 +86,16 @@ def record_from_json(content: dict[str, Any]) -> Record:
 
 
 def load_record(folder: Path) -> Record:
-    """Read a cell's record; InputError where it is absent or damaged."""
-    path = folder / FILE_NAME
+    """A cell's record; InputError where it is absent, damaged or was changed. One without a digest is an early one."""
+    path, remedy = folder / FILE_NAME, "run the cell again"
+    content = read_json(path, made_by="run the cell first (dvc repro)", remedy=remedy)
+    digest = content.pop("digest", None)
+    if digest is not None and digest != digest_of(content):
+        raise InputError(f"{path}: was changed after it was written (its digest differs); {remedy}")
     try:
-        return record_from_json(json.loads(path.read_text()))
-    except FileNotFoundError:
-        raise InputError(f"{path}: is not there; run the cell first (dvc repro)") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: is damaged or of another version ({error}); run the cell again") from error
+        return record_from_json(content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: is damaged or of another version ({error!r}); {remedy}") from error
 
 
 def load_records(expected: Mapping[Path, dict[str, Any]]) -> tuple[list[Record], dict[str, str]]:

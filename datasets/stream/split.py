@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cimbench.datasets.arrays import write_json
+from cimbench.datasets.arrays import read_json, write_json
 from cimbench.datasets.errors import InputError, check_at_least, check_choice, check_seed
 from cimbench.datasets.images.image_store import ImageStore
 from cimbench.datasets.randomness import generator
@@ -155,12 +155,7 @@ def save_split(split: Split, store: ImageStore, path: Path) -> None:
 
 def load_split(path: Path, store: ImageStore, protocol: ProtocolParameters, seed: int) -> Split:
     """Read a manifest; InputError where it was edited, or is of other data or another protocol."""
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: is not there; make it with `cimbench split`") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: is damaged ({error}); delete it and run `cimbench split`") from error
+    content = read_json(path, made_by="make it with `cimbench split`", remedy="delete it and run `cimbench split`")
     expected = {"data_digest": store.digest, "protocol": protocol.resolved(seed)}
     for key, here in expected.items():
         if content.get(key) != here:
@@ -175,6 +170,8 @@ def load_split(path: Path, store: ImageStore, protocol: ProtocolParameters, seed
             )
             for phase in content["phases"]
         )
+    except (TypeError, AttributeError) as error:
+        raise InputError(f"{path}: is damaged ({error}); delete it and run `cimbench split`") from error
     except KeyError as error:
         raise InputError(f"{path}: names {error}, which the prepared data do not have; run `cimbench split`") from None
     split = Split(phases=phases, data_digest=content["data_digest"], protocol=content["protocol"])

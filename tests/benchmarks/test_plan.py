@@ -139,6 +139,7 @@ def measured(suite: Suite, method: str, compressor: str, seconds: float) -> None
     run_cell(cell, Silent())
     path = cell.folder / "record.json"
     content = json.loads(path.read_text())
+    del content["digest"]  # edited by hand, as an early record
     for phase in content["phases"]:
         phase["seconds"] = {"learn": seconds / 2}
     path.write_text(json.dumps(content))
