@@ -13,7 +13,7 @@ from cimbench.benchmarks.report.boxes import write_boxes_table
 from cimbench.benchmarks.report.figures.curves import curve_figure
 from cimbench.benchmarks.report.figures.memory_curves import memory_figure, with_memory
 from cimbench.benchmarks.report.figures.pareto import bounded_points, pareto_figure, pareto_points
-from cimbench.benchmarks.report.figures.plots import boxes_figure, gallery_figure, save_figure
+from cimbench.benchmarks.report.figures.plots import boxes_figure, gallery_figure, own_style, save_figure
 from cimbench.benchmarks.report.measurements import write_measurements
 from cimbench.benchmarks.report.page import write_page
 from cimbench.benchmarks.report.sizes import write_sizes
@@ -21,6 +21,7 @@ from cimbench.benchmarks.report.tables import write_tables
 from cimbench.benchmarks.suite.config import Cell, Suite
 
 
+@own_style()
 def write_report(suite: Suite, records: Sequence[Record], absent: Mapping[str, str]) -> list[Path]:
     """Paths of what was written, the page last. records: the suite's complete ones; absent: reasons for the others."""
     tables, cells = suite.results / "tables", [suite.results / "cells" / record.cell for record in records]

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cimbench.benchmarks.report.figures.plots import COLOURS, save_figure
+from cimbench.benchmarks.report.figures.plots import COLOURS, own_style, save_figure
 from cimbench.datasets.arrays import write_atomically
 from cimbench.datasets.errors import InputError
 
@@ -106,6 +106,7 @@ def figure(numbers: pd.DataFrame, rows: Sequence[dict[str, Any]]) -> Figure:
     return drawn
 
 
+@own_style()
 def write(path: Path, folder: Path = RESULTS) -> list[Path]:
     """For each device in the JSON: cpu.md, .csv, .png or cuda.md, .csv, .png in `folder`."""
     measured, written = read(path), list[Path]()

@@ -21,7 +21,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from cimbench.datasets.arrays import load_arrays, save_arrays, write_to_disk
 from cimbench.datasets.errors import InputError, printable
 from cimbench.datasets.images.image_store import ImageStore, squashed
-from cimbench.datasets.images.threads import single_threaded_pool
+from cimbench.datasets.images.threads import cores, single_threaded_pool
 
 ENCODINGS = ("raw", "jpeg")
 _KEPT = ("sizes", "labels", "class_names", "names", "is_test", "boxes", "damaged")
@@ -34,7 +34,7 @@ _CHUNK = 1 << 22
 @cache
 def readers() -> ThreadPoolExecutor:
     """The threads that decode; decoding leaves Python's lock alone."""
-    return single_threaded_pool(len(os.sched_getaffinity(0)), "reader")
+    return single_threaded_pool(cores(), "reader")
 
 
 class MappedFile:

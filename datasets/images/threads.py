@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
+
+
+def cores() -> int:
+    """Cores that this process may use; all of the machine's where the system does not say which."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def single_threaded_pool(count: int, name: str) -> ThreadPoolExecutor:

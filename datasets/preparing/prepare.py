@@ -35,6 +35,7 @@ from cimbench.datasets.images.packed_store import (
     put_in_place,
     save_index,
 )
+from cimbench.datasets.images.threads import cores
 from cimbench.datasets.preparing.decode import open_rgb, reduced
 from cimbench.datasets.preparing.journal import Journal, Size
 from cimbench.datasets.preparing.parameters import PrepareParameters
@@ -103,7 +104,7 @@ def prepare(
         partial = space / identity[:16]
         with write_to_disk(partial):
             _make_room(space, partial)
-            journal = _pack_all(catalogue, parameters, partial / BYTES, progress, workers or _cores())
+            journal = _pack_all(catalogue, parameters, partial / BYTES, progress, workers or cores())
         damaged = tuple(f"{catalogue.names[place]}: {reason}" for place, reason in journal.damaged.items())
         _check_damaged(catalogue, parameters, damaged)
         _write_index(catalogue, parameters, partial, journal.table(), damaged, identity)
@@ -113,10 +114,6 @@ def prepare(
     _check_damaged(catalogue, parameters, store.damaged)
     shutil.rmtree(space, ignore_errors=True)
     return store
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _existing(folder: Path, identity: str) -> PackedStore | None:

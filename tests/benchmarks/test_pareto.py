@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,6 +24,7 @@ from cimbench.benchmarks.report.figures.pareto import (
     pareto_front,
     pareto_points,
 )
+from cimbench.benchmarks.report.figures.plots import own_style, save_figure
 from cimbench.benchmarks.report.intervals import accuracy_text, band, interval
 from tests.benchmarks.test_report import record
 
@@ -139,3 +142,16 @@ def test_the_memorys_picture_has_exemplars_and_boxes_of_each_method() -> None:
     assert titles[:2] == ["replay: exemplars held", "replay: box, share of the area (%)"]
     assert len(titles) == 4
     assert [axes.get_lines()[0].get_ydata().tolist() for axes in panels[:2]] == [[7, 9], [100, 25]]
+
+
+def test_a_users_own_settings_change_no_byte(tmp_path: Path) -> None:
+    """A matplotlibrc may ask for TeX, which ended the report, or for other sizes and colours."""
+    paths = [tmp_path / "plain.png", tmp_path / "other.png"]
+    for path, settings in zip(
+        paths, ({}, {"text.usetex": True, "font.size": 20, "axes.facecolor": "red"}), strict=True
+    ):
+        with matplotlib.rc_context(settings), own_style():
+            figure = Figure(figsize=(2, 2))
+            figure.subplots().set_title("accuracy_5 %")
+            save_figure(figure, path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()

@@ -14,13 +14,14 @@ from cimbench.benchmarks.report.compressors.sample_photographs import (
     sample_photographs,
     trained_network,
 )
-from cimbench.benchmarks.report.figures.plots import save_figure
+from cimbench.benchmarks.report.figures.plots import own_style, save_figure
 from cimbench.datasets.arrays import write_atomically
 
 RESULTS = Path("results/compression")
 Progress = Callable[[int, int], None]
 
 
+@own_style()
 def draw_compressors(progress: Progress) -> list[Path]:
     """One picture a compressor, and a table of what each photograph costs in the three units."""
     photos = sample_photographs()
@@ -31,6 +32,7 @@ def draw_compressors(progress: Progress) -> list[Path]:
     return [_write_table(RESULTS / "costs.md", table), RESULTS / f"{table['compressor'].iloc[0]}.jpg"]
 
 
+@own_style()
 def draw_bytes_against_eta(archive: Path, progress: Progress) -> list[Path]:
     """The curves, and the numbers behind them."""
     photos = read_photographs(archive)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +20,14 @@ from cimbench.datasets.arrays import load_arrays, write_atomically
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 STYLES = ("-", "--", ":")  # of lines: the first is drawn solid
 TILE = 132  # pixels a column of a gallery takes
+
+
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Draw with Matplotlib's own settings, whatever the user's matplotlibrc says: the same bytes for everybody."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
 
 
 def save_figure(figure: Figure, path: Path) -> None:
