@@ -16,6 +16,7 @@ import torch
 import torchvision
 
 from cimbench.benchmarks.registry import COMPRESSORS, METHODS
+from cimbench.datasets.errors import InputError
 
 _PROJECT = Path(__file__).resolve().parents[2]
 # What decides a cell's numbers, beside its method's and its compressor's own file: the same list as the source deps of
@@ -61,11 +62,39 @@ def source_digest(method: str, compressor: str) -> str:
     """sha256 over `source_files`, with their names."""
     sha = hashlib.sha256()
     for path in source_files(method, compressor):
-        sha.update(path.name.encode() + b"\0" + path.read_bytes())
+        sha.update(path.name.encode() + b"\0" + _text(path))
     return sha.hexdigest()
 
 
+def _text(path: Path) -> bytes:
+    """A source's bytes, whichever ends of lines git has given it."""
+    return path.read_bytes().replace(b"\r\n", b"\n")
+
+
+def check_sources(folder: Path) -> None:
+    """Raise InputError where `folder` is a checkout of this project whose sources differ from those that run.
+
+    An editable install points at one checkout; a copy of it, a worktree or a queued experiment would run the other's.
+    """
+    if not (folder / "benchmarks" / "registry.py").is_file() or folder.resolve() == _PROJECT:
+        return
+    for package in ("datasets", "methods", "benchmarks"):
+        ours = {path.relative_to(_PROJECT) for path in (_PROJECT / package).rglob("*.py")}
+        theirs = {path.relative_to(folder) for path in (folder / package).rglob("*.py")}
+        same = (
+            name in ours and name in theirs and _text(_PROJECT / name) == _text(folder / name) for name in ours | theirs
+        )
+        if not all(same):
+            raise InputError(
+                f"{folder}: its {package}/ differs from the code that runs, which is in {_PROJECT}; run `make install` "
+                "here and use this folder's .venv"
+            )
+
+
 def _git(*arguments: str) -> str | None:
+    """What git says in the project's own repository; None outside one, and inside another project's."""
+    if not (_PROJECT / ".git").exists():
+        return None
     try:
         done = subprocess.run(["git", *arguments], cwd=_PROJECT, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
@@ -104,5 +133,6 @@ def surroundings(device: torch.device) -> dict[str, Any]:
 
 
 def provenance(device: torch.device, method: str, compressor: str) -> dict[str, Any]:
-    """A cell's surroundings, and the digest of the sources that can change its numbers."""
+    """A cell's surroundings, and the digest of the sources that can change its numbers; checked by `check_sources`."""
+    check_sources(Path.cwd())
     return {**surroundings(device), "source_digest": source_digest(method, compressor)}

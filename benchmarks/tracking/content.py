@@ -88,7 +88,7 @@ def tags(record: Record) -> dict[str, str]:
         "recipe": config["recipe"],
         "hardware": hardware["processor"] if hardware["device"] == "cpu" else hardware["device"],
         "torch": origin["versions"]["torch"],
-        "commit": f"{origin['commit']}{' (changed)' if origin['sources_changed'] else ''}",
+        "commit": f"{origin['commit'] or 'unknown'}{' (changed)' if origin['sources_changed'] else ''}",
         "data_digest": record.data_digest[:16],
     }
 

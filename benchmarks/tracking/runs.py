@@ -118,7 +118,7 @@ class Tracker:
             "seed": str(record.config["seed"]),
             "cimbench.run_id": record.run_id,
             "cimbench.started": record.provenance["started"],
-            "mlflow.source.git.commit": str(record.provenance["commit"]),
+            **({"mlflow.source.git.commit": commit} if (commit := record.provenance["commit"]) else {}),
             _NOTE: caption([record]) if record.phases else "",
         }
         if grouped:

@@ -147,9 +147,8 @@ def test_the_memorys_picture_has_exemplars_and_boxes_of_each_method() -> None:
 def test_a_users_own_settings_change_no_byte(tmp_path: Path) -> None:
     """A matplotlibrc may ask for TeX, which ended the report, or for other sizes and colours."""
     paths = [tmp_path / "plain.png", tmp_path / "other.png"]
-    for path, settings in zip(
-        paths, ({}, {"text.usetex": True, "font.size": 20, "axes.facecolor": "red"}), strict=True
-    ):
+    other = {"text.usetex": True, "font.size": 20, "axes.facecolor": "red"}
+    for path, settings in zip(paths, ({}, other), strict=True):
         with matplotlib.rc_context(settings), own_style():
             figure = Figure(figsize=(2, 2))
             figure.subplots().set_title("accuracy_5 %")
