@@ -7,13 +7,12 @@ from pathlib import Path
 
 from cimbench.benchmarks.imported.imported_run import FOLDER, SOURCES, ImportedRun, save_imported
 from cimbench.benchmarks.imported.log_runs import Told, imported_runs
-from cimbench.benchmarks.suite.config import Suite
 from cimbench.datasets.stream.split import PROTOCOLS
 
 _TOLD = ("source", "method", "compressor", "dataset", "protocol", "phases", "seed")
 
 
-def import_log(_suite: Suite, arguments: argparse.Namespace) -> str:
+def import_log(_suite: None, arguments: argparse.Namespace) -> str:
     """Import runs from text logs of PyCIL, FOSTER or CIM-CIL; what is there already is left alone."""
     told = Told(**{name: getattr(arguments, name) for name in _TOLD})
     runs = [

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 
 from cimbench.benchmarks.suite.compose import table_names
-from cimbench.benchmarks.suite.config import Suite
 
 
-def papers(_suite: Suite, arguments: argparse.Namespace) -> str:
+def papers(_suite: None, arguments: argparse.Namespace) -> str:
     """Write the papers' tables: published numbers beside what was measured here."""
     from cimbench.benchmarks.report.papers.spec import load_paper_table
     from cimbench.benchmarks.report.papers.tables import write_paper_table
@@ -30,7 +29,7 @@ def arguments_of_papers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tables", nargs="*", help=f"names (default: all, {', '.join(table_names())})")
 
 
-def reproducibility(_suite: Suite, _arguments: argparse.Namespace) -> str:
+def reproducibility(_suite: None, _arguments: argparse.Namespace) -> str:
     """Write REPRODUCIBILITY.md: published and measured numbers, deviations, what the errata's switches do."""
     from cimbench.benchmarks.report.papers.reproducibility import write_reproducibility
 

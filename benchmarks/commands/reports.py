@@ -44,7 +44,7 @@ def show(suite: Suite, _arguments: argparse.Namespace) -> str:
     )
 
 
-def units(_suite: Suite, arguments: argparse.Namespace) -> str:
+def units(_suite: None, arguments: argparse.Namespace) -> str:
     """Put suites that differ in the budget's unit side by side."""
     from cimbench.benchmarks.report.units import write_units
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from cimbench.benchmarks.cell.listeners import Listeners
 from cimbench.benchmarks.commands import cells as of_cells
 from cimbench.benchmarks.commands import data
+from cimbench.benchmarks.commands.errors import FailedCellsError
 from cimbench.benchmarks.commands.progress_bar import CellProgress
 from cimbench.benchmarks.planning.deadline import Deadline, LimitReachedError
 from cimbench.benchmarks.planning.plan import make_plan, ordered_cells, plan_rows, state_of, totals
@@ -21,11 +22,7 @@ from cimbench.datasets.errors import InputError
 from cimbench.methods.errors import NonFiniteLossError
 
 
-class FailedCellsError(Exception):
-    """Some cells could not be run; the others were. The message names each with its error."""
-
-
-def compose(_suite: Suite, arguments: argparse.Namespace) -> str:
+def compose(_suite: None, arguments: argparse.Namespace) -> str:
     """Write a suite's parameters to a file, without touching params.yaml."""
     from cimbench.benchmarks.suite.compose import compose_parameters
 

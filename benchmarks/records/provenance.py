@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 
 from cimbench.benchmarks.registry import COMPRESSORS, METHODS
 from cimbench.datasets.errors import InputError
@@ -111,6 +110,8 @@ def _processor() -> str:
 
 def surroundings(device: torch.device) -> dict[str, Any]:
     """Commit (None outside a repository), whether tracked files differ from it, versions, hardware, time of start."""
+    import torchvision
+
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", "datasets", "methods", "benchmarks")
     return {
         "commit": _git("rev-parse", "HEAD"),

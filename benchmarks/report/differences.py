@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from cimbench.benchmarks.records.metrics import headline
 from cimbench.benchmarks.records.record import Record
@@ -46,6 +45,8 @@ def paired(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
     if len(differences) < 2:
         raise ValueError("one pair has no spread; give two or more")
     mean, error = float(differences.mean()), float(differences.std(ddof=1) / len(differences) ** 0.5)
+    from scipy import stats  # a second of imports, for an interval alone
+
     half = float(stats.t.ppf(0.975, len(differences) - 1)) * error
     return Difference(mean=mean, low=mean - half, high=mean + half, pairs=len(differences))
 

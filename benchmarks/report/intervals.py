@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 ENOUGH = 3  # of two seeds the interval is nine deviations wide to each side and tells nothing
 WORDS = (
@@ -33,6 +32,8 @@ def band(values: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]] |
 
 def _student(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     mean, error = values.mean(0), values.std(0, ddof=1) / len(values) ** 0.5
+    from scipy import stats  # a second of imports, for an interval alone
+
     half = float(stats.t.ppf(0.975, len(values) - 1)) * error
     return mean - half, mean + half
 

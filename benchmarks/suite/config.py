@@ -23,7 +23,6 @@ from cimbench.methods.memory.budget import BudgetParameters
 from cimbench.methods.networks.network import NetworkParameters
 from cimbench.methods.training.recipe import TrainingParameters
 
-PARAMETERS_FILE = Path("params.yaml")
 RECIPES = ("shared", "paper")
 
 
@@ -193,7 +192,7 @@ class Cell:
         return plain
 
 
-def load_suite(path: Path = PARAMETERS_FILE) -> Suite:
+def load_suite(path: Path) -> Suite:
     """The suite that a parameter file describes; YAML, or JSON where no YAML reader is installed."""
     return build(Suite, read_parameters(path), str(path))
 

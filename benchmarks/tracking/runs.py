@@ -7,22 +7,24 @@ is found again by its tags, and only what it lacks is added.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
 from cimbench.benchmarks.cell.kept_model import model_of
 from cimbench.benchmarks.records.record import Record
-from cimbench.benchmarks.report.figures.curves import curve_figure
-from cimbench.benchmarks.report.figures.plots import confusion_figure
 from cimbench.benchmarks.report.tables import caption
 from cimbench.benchmarks.tracking import content
 from cimbench.benchmarks.tracking.inputs import dataset_inputs
 from cimbench.benchmarks.tracking.model import log_model
 from cimbench.benchmarks.tracking.server import tracking_uri
 from cimbench.datasets.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _BATCH = 100  # parameters a call may log
 _METRICS = 1000  # metrics likewise
@@ -143,8 +145,8 @@ class Tracker:
 
     def _finish(self, run_id: str, record: Record, folder: Path) -> None:
         self._client.log_batch(run_id, metrics=_metrics(content.final_values(record)))
-        self._client.log_figure(run_id, curve_figure([record]), "accuracy-over-phases.png")
-        for head, figure in confusion_figure(folder, record):
+        self._client.log_figure(run_id, _curves([record]), "accuracy-over-phases.png")
+        for head, figure in _confusions(folder, record):
             self._client.log_figure(run_id, figure, f"confusion-{head}.png")
         for picture in sorted(folder.glob("*-phase-*.png")):
             self._client.log_artifact(run_id, str(picture), "gallery")
@@ -162,10 +164,25 @@ class Tracker:
         metrics = _metrics(content.summary_values(records))
         for start in range(0, len(metrics), _METRICS):
             self._client.log_batch(run_id, metrics=metrics[start : start + _METRICS])
-        self._client.log_figure(run_id, curve_figure(records), "accuracy-over-phases.png")
+        self._client.log_figure(run_id, _curves(records), "accuracy-over-phases.png")
         end = max(content.reached(record, len(record.phases)) for record in records)
         self._client.set_terminated(run_id, "FINISHED", end)
 
 
 def _metrics(values: Sequence[content.Value]) -> list[Metric]:
     return [Metric(value.name, value.value, value.when, value.step) for value in values]
+
+
+# drawing takes a second of imports, which a cell's first phases need not wait for
+
+
+def _curves(records: Sequence[Record]) -> Figure:
+    from cimbench.benchmarks.report.figures.curves import curve_figure
+
+    return curve_figure(records)
+
+
+def _confusions(folder: Path, record: Record) -> Iterator[tuple[str, Figure]]:
+    from cimbench.benchmarks.report.figures.plots import confusion_figure
+
+    return confusion_figure(folder, record)

@@ -9,8 +9,6 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
 
 from cimbench.datasets.errors import InputError
 
@@ -138,8 +136,15 @@ def squashed(image: Tensor, side: int) -> Tensor:
     """An image (3, H, W) uint8 as (3, side, side): bilinear, antialiased; as it is where it fits."""
     if image.shape[-2:] == (side, side):
         return image
-    resized: Tensor = transforms.resize(image, [side, side], interpolation=InterpolationMode.BILINEAR, antialias=True)
-    return resized
+    return resized(image, side)
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """Images (..., H, W) as (..., side, side): bilinear, antialiased, whatever their proportions."""
+    from torchvision.transforms.v2 import functional  # takes seconds to import, and much is done without it
+
+    made: Tensor = functional.resize(images, [side, side], antialias=True)
+    return made
 
 
 def groups_of_one_size(sizes: Tensor) -> list[Tensor]:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
 
 from cimbench.datasets.arrays import load_arrays, save_arrays, write_to_disk
 from cimbench.datasets.errors import InputError, printable
@@ -145,6 +144,8 @@ class PackedStore(ImageStore):
 
 def decoded_jpeg(content: Tensor) -> Tensor:
     """A JPEG file's bytes (Q,) uint8 as (3, H, W) uint8 RGB; RuntimeError for one that is damaged."""
+    from torchvision.io import ImageReadMode, decode_jpeg
+
     decoded: Tensor = decode_jpeg(content, mode=ImageReadMode.RGB)
     return decoded
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from cimbench.datasets.errors import InputError, check_at_least, check_choice
-from cimbench.datasets.stream.auto_augment import POLICIES, auto_augment
 
 MEAN = (0.485, 0.456, 0.406)
 STANDARD_DEVIATION = (0.229, 0.224, 0.225)
+AUTO_AUGMENT = ("imagenet", "cifar10")  # policies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class AugmentParameters:
         check_at_least("augment.crop_padding", self.crop_padding, 0)
         check_at_least("augment.cutout", self.cutout, 0)
         if self.auto_augment is not None:
-            check_choice("augment.auto_augment", self.auto_augment, POLICIES)
+            check_choice("augment.auto_augment", self.auto_augment, AUTO_AUGMENT)
         if not 0 <= self.brightness <= 1:
             raise InputError(f"augment.brightness is {self.brightness}; give 0 to 1")
         if self.source_side is not None and self.resized_crop_scale is None:
@@ -131,6 +131,8 @@ def augment(images: Tensor, parameters: AugmentParameters, random: torch.Generat
         factor = _uniform(len(out), 1 - parameters.brightness, 1 + parameters.brightness, random).to(out.device)
         out = (out.float() * factor.view(-1, 1, 1, 1)).clamp(0, 255)
     if parameters.auto_augment is not None:
+        from cimbench.datasets.stream.auto_augment import auto_augment  # torchvision takes seconds to import
+
         out = auto_augment(parameters.auto_augment).of_batch(out.round().to(torch.uint8), random)
     out = normalise(out)
     return cut_out(out, parameters.cutout, random) if parameters.cutout else out

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-POLICIES = {"imagenet": v2.AutoAugmentPolicy.IMAGENET, "cifar10": v2.AutoAugmentPolicy.CIFAR10}
 _LEVELS = 10
 
 
@@ -48,5 +47,5 @@ class BatchedAutoAugment(v2.AutoAugment):  # type: ignore[misc]
 
 @cache
 def auto_augment(policy: str) -> BatchedAutoAugment:
-    """The augmentation for one of POLICIES."""
-    return BatchedAutoAugment(POLICIES[policy])
+    """The augmentation by one of torchvision's policies, "imagenet" or "cifar10"."""
+    return BatchedAutoAugment(v2.AutoAugmentPolicy(policy))

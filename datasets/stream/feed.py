@@ -12,11 +12,9 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
-from torchvision.transforms.v2 import functional as transforms
 
 from cimbench.datasets.errors import InputError, check_at_least, check_choice
-from cimbench.datasets.images.image_store import ImageStore, squashed
+from cimbench.datasets.images.image_store import ImageStore, resized, squashed
 from cimbench.datasets.images.packed_store import PackedStore, readers, runs
 from cimbench.datasets.images.threads import single_threaded_pool
 
@@ -62,7 +60,7 @@ class Feed(ABC):
     def squashed_batch(self, indices: Tensor, side: int) -> Tensor:
         """`batch` at another side."""
         images = self.batch(indices)
-        return images if side == self.side else transforms.resize(images, [side, side], antialias=True)
+        return images if side == self.side else resized(images, side)
 
 
 class Resident(Feed):
@@ -109,6 +107,8 @@ class Streamed(Feed):
 
     def _decoded_there(self, numbers: list[int]) -> Tensor:
         """By nvJPEG; squashed there, pictures of one size together."""
+        from torchvision.io import ImageReadMode, decode_jpeg
+
         assert isinstance(self.store, PackedStore)
         content = [self.store.content(number) for number in numbers]
         torch.cuda.current_stream(self.device).synchronize()  # nvJPEG writes on streams of its own

@@ -7,6 +7,7 @@ from torchvision.transforms.autoaugment import _apply_op
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.randomness import generator
 from cimbench.datasets.stream.augment import (
+    AUTO_AUGMENT,
     MEAN,
     STANDARD_DEVIATION,
     AugmentParameters,
@@ -17,7 +18,7 @@ from cimbench.datasets.stream.augment import (
     random_resized_crop,
     random_shift,
 )
-from cimbench.datasets.stream.auto_augment import POLICIES, auto_augment
+from cimbench.datasets.stream.auto_augment import auto_augment
 from cimbench.datasets.stream.epoch_order import EpochSampler
 from tests.conftest import textured_images
 
@@ -68,13 +69,13 @@ def test_flip_mirrors_about_half_of_the_images_and_no_pixels() -> None:
     assert 60 < int(is_plain.sum()) < 140
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", AUTO_AUGMENT)
 def test_auto_augment_is_torchvisions_first_version_image_by_image(policy: str) -> None:
     """The same draws through `torchvision.transforms` (v1, written apart from v2), one image after another."""
     images = textured_images(150, 20, 24, 1)
     batch = auto_augment(policy).of_batch(images, generator(4, "test"))
     random = generator(4, "test")
-    table = transforms.AutoAugment(POLICIES[policy])
+    table = transforms.AutoAugment(transforms.AutoAugmentPolicy(policy))
     chosen = torch.randint(25, (150,), generator=random)
     draws = torch.rand(150, 2, 2, generator=random)
     strengths = table._augmentation_space(10, (20, 24))

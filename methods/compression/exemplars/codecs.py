@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, features
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 
 from cimbench.datasets.errors import InputError, check_choice
 
@@ -44,6 +43,8 @@ class Codec:
         if self.name == "raw":
             return part.contiguous().numpy().reshape(-1)
         if self.name == "jpeg":
+            from torchvision.io import encode_jpeg
+
             encoded: NDArray[np.uint8] = encode_jpeg(part.contiguous(), self.quality).numpy()
             return encoded
         if max(part.shape[1:]) > _LONGEST_WEBP_SIDE:
@@ -74,6 +75,8 @@ class Codec:
         if self.name == "raw":
             return content.reshape(3, height, width)
         if self.name == "jpeg":
+            from torchvision.io import ImageReadMode, decode_jpeg
+
             picture: Tensor = decode_jpeg(torch.from_numpy(content.copy()), mode=ImageReadMode.RGB)
             pixels: NDArray[np.uint8] = picture.numpy()
             return pixels

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 from cimbench.datasets.arrays import load_arrays, save_arrays
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.images.image_store import ImageStore, groups_of_one_size
+from cimbench.datasets.images.image_store import ImageStore, groups_of_one_size, resized
 from cimbench.methods.compression.exemplars.codecs import Codec
 from cimbench.methods.compression.exemplars.exemplar import HEADER_BYTES, Format, Headers, check_headers
 from cimbench.methods.compression.exemplars.packing import Packed, unpack
@@ -99,9 +98,7 @@ class ExemplarStore:
         """Reconstructions (B, 3, side, side) uint8, squashed where they have another size, on the buffer's device."""
         images = torch.empty(len(indices), 3, side, side, dtype=torch.uint8, device=self.buffer.device)
         for group in groups_of_one_size(self.headers.sizes[indices]):
-            images[group.to(images.device)] = transforms.resize(
-                self.decoded(indices[group]), [side, side], antialias=True
-            )
+            images[group.to(images.device)] = resized(self.decoded(indices[group]), side)
         return images
 
     def images(self) -> ImageStore:

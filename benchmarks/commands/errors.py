@@ -1,0 +1,7 @@
+"""Errors that a command ends with."""
+
+from __future__ import annotations
+
+
+class FailedCellsError(Exception):
+    """Some cells could not be run; the others were. The message names each with its error."""
