@@ -40,7 +40,8 @@ results-small: install  ## suite small on this machine, without DVC; in slices: 
 	$(BIN)/cimbench --params build/$(SUITE).json run-suite $(if $(LIMIT),--limit-seconds $(LIMIT))
 
 test: install  ## unit, contract, pipeline and tracking tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup \
+		|| { status=$$?; echo "Failed, as they came (build/failed-tests.txt):"; cat build/failed-tests.txt; exit $$status; }
 
 lint: install  ## style, by ruff
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ os.environ["TRITON_INTERPRET"] = str(int(not torch.cuda.is_available()))
 from cimbench.benchmarks.suite.config import Suite
 from cimbench.benchmarks.suite.parameters import build
 from cimbench.datasets.images.image_store import ImageStore
+from tests.distribution import pytest_configure, pytest_xdist_make_scheduler  # noqa: F401 - hooks
 
 # the same cases each time, and no folder of earlier ones
 settings.register_profile("cimbench", derandomize=True, database=None)

@@ -24,7 +24,7 @@ def list_names(_suite: None, arguments: argparse.Namespace) -> str:
 
 def suites(folder: Path = _SUITES) -> dict[str, str]:
     """Each suite that can be composed, with the first comment of its file."""
-    return {path.stem: _first_comment(path) for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: _first_comment(path) for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def _first_comment(path: Path) -> str:

@@ -25,7 +25,8 @@ CARRIERS = {
     *("benchmarks/cell/peak_memory.py", "benchmarks/registry.py"),
     *("benchmarks/records/metrics.py", "benchmarks/records/provenance.py", "benchmarks/records/record.py"),
     *("benchmarks/records/differences.py",),
-    *("benchmarks/suite/config.py", "benchmarks/suite/parameters.py", "benchmarks/suite/sections.py"),
+    *("benchmarks/suite/config.py", "benchmarks/suite/parameter_file.py"),
+    *("benchmarks/suite/parameters.py", "benchmarks/suite/sections.py"),
     *("datasets/preparing/parameters.py", "datasets/preparing/decode.py"),
     *("datasets/progress.py",),
 }
