@@ -244,15 +244,15 @@ def test_a_cell_in_every_unit(unit: str) -> None:
 @pytest.mark.slow
 def test_bounds_hold_on_a_tiny_stream() -> None:
     """Joint > every host > finetune, with margins, over seeds."""
-    suite = tiny_suite(budget={"exemplars_per_class": 4.0}, training={"base_epochs": 12, "epochs": 12})
-    place(suite, coloured_store(classes=6, train=20, test=10))
+    suite = tiny_suite(budget={"exemplars_per_class": 4.0}, training={"base_epochs": 10, "epochs": 10})
+    place(suite, coloured_store(classes=6, train=12, test=10))
     last: dict[str, list[float]] = {method: [] for method in METHODS}
-    for seed in (1, 2, 3):
+    for seed in (1, 2):
         for method, values in last.items():
             record = run_cell(build_with_split(suite, method, "none", seed).cell, Silent())
             head = {"icarl": "nme", "lucir": "cosine", "foster": "student"}.get(method, "linear")
             values.append(sum(record.phases[-1].correct[head]) / sum(record.tested))
-    mean = {method: sum(values) / 3 for method, values in last.items()}
+    mean = {method: sum(values) / 2 for method, values in last.items()}
     assert mean["joint"] > 0.9
     for method in mean.keys() - {"joint", "finetune"}:
         assert mean["joint"] >= mean[method] > mean["finetune"] + 0.15, mean
