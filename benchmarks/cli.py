@@ -22,12 +22,14 @@ class Verb(NamedTuple):
     """module: of benchmarks/commands that has the verb's function, and arguments_of_VERB where it takes some.
 
     needs_suite: whether the parameter file is read first. function: in the module, where it is not the verb's name.
+    learns: whether networks are trained, for which the process is prepared.
     """
 
     module: str
     help: str
     needs_suite: bool = True
     function: str = ""
+    learns: bool = False
 
 
 # in the order of their use; each says how it ended, and what comes next
@@ -35,12 +37,12 @@ VERBS = {
     "list": Verb("listing", "List the suites, methods, compressors or sources that can be named", False, "list_names"),
     "compose": Verb("suites", "Write a suite's parameters to a file", False),
     "plan": Verb("suites", "Say what a suite has to run and how long that takes; run nothing"),
-    "run-suite": Verb("suites", "Run the cells of the suite that are not done, without DVC"),
+    "run-suite": Verb("suites", "Run the cells of the suite that are not done, without DVC", learns=True),
     "fetch": Verb("data", "Download and verify the data set's archives"),
     "prepare": Verb("data", "Decode and pack the images once"),
     "verify": Verb("data", "Compare every byte of the prepared images with their digest"),
     "split": Verb("data", "Assign images to phases (training, validation, test)"),
-    "run": Verb("cells", "Run one cell (method, compressor, seed), or resume it"),
+    "run": Verb("cells", "Run one cell (method, compressor, seed), or resume it", learns=True),
     "report": Verb("reports", "Write tables, figures and report.html from the records"),
     "show": Verb("reports", "Print the suite's table, and where everything is"),
     "track": Verb("cells", "Log finished cells to MLflow; runs that are there are left alone"),
@@ -50,7 +52,7 @@ VERBS = {
     "reproducibility": Verb("papers", "Write REPRODUCIBILITY.md", False),
     "export": Verb("cells", "Write the parameters as JSON, for a machine without a YAML reader"),
     "import-log": Verb("imports", "Import runs from text logs of PyCIL, FOSTER or CIM-CIL", False),
-    "pictures": Verb("reports", "Draw what each compressor keeps of two photographs"),
+    "pictures": Verb("reports", "Draw what each compressor keeps of two photographs", learns=True),
 }
 
 
@@ -88,7 +90,10 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def prepare_process() -> None:
-    """Global switches, set once at the entry: deterministic kernels; no time spent on filling fresh memory."""
+    """Global switches, set once at the entry: deterministic kernels; no time spent on filling fresh memory.
+
+    Torch imports its compiler for it, which takes two seconds.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
@@ -121,7 +126,8 @@ def _suite(parsed: argparse.Namespace) -> Any:
     """The suite of the parameter file, where the verb needs one."""
     if not VERBS[parsed.verb].needs_suite:
         return None
-    prepare_process()
+    if VERBS[parsed.verb].learns:
+        prepare_process()
     from cimbench.benchmarks.suite.config import load_suite
 
     return load_suite(parsed.params)
