@@ -65,7 +65,7 @@ def test_why_masks_do_not_pay_there(place: int) -> None:
 
 
 def test_what_is_said_of_them_is_what_intervals_say() -> None:
-    """Beyond noise are FOSTER's teacher with everything downsampled and people's boxes with nearest means alone."""
+    """Significant are full-image downsampling with FOSTER's teacher and ground-truth boxes with nearest means alone."""
     beyond = "last accuracy: beyond noise"
 
     def noise(suite: str, method: str, compressor: str, head: str) -> str:
