@@ -1,4 +1,4 @@
-"""Headline metrics, recomputed from the stored counts (SPEC 1). Accuracies are fractions in [0, 1]."""
+"""Headline metrics, recomputed from the stored counts (docs/results.md). Accuracies are fractions in [0, 1]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy by the size of a class's objects (SPEC 5): small, middle and large, 30, 40 and 30 % of the classes."""
+"""Accuracy by object size, as in CIM's table: small, middle and large are 30, 40 and 30 % of the classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference procedure of SPEC 2, image by image, written apart from the suite's own code.
+"""The procedure of the published code (docs/cim.md), image by image, written apart from the suite's own code.
 
 Bilinear resize of the map to full size, threshold, rectangle; two Pillow NEAREST resizes of the whole image, paste.
 """

@@ -21,7 +21,7 @@ PROTOCOLS = ("lfs", "lfh")
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolParameters:
-    """Protocol of SPEC 1: lfs (from scratch) or lfh (from half), its phases N, and the share held out of training.
+    """Protocol of the papers: lfs (from scratch) or lfh (from half), its phases N, and the share held out of training.
 
     order_seed: the class order's seed (1993 in the reference codes); None takes the run's own seed, so that replicates
     differ in order too.

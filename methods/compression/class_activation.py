@@ -34,7 +34,7 @@ class ClassActivationParameters:
 
 
 class ClassActivation(Compressor):
-    """Boxes from A = w_y . F(x), read from the network as it is after the phase (SPEC 2)."""
+    """Boxes from A = w_y . F(x), read from the network as it is after the phase (CIM, section 3)."""
 
     def __init__(self, parameters: ClassActivationParameters) -> None:
         self.parameters = parameters

@@ -27,7 +27,7 @@ class ArtifactParameters:
     """While a phase is learnt, its new images wear their own compressed version with a probability that grows.
 
     It is 0 at first, and `step` more each time the boxes are made anew, every `refresh_epochs` epochs, so that old and
-    new images come to look alike (SPEC 2; paper: 0.1 and 40).
+    new images come to look alike (CIM's paper: 0.1 and 40).
     """
 
     step: float = 0.1

@@ -1,4 +1,4 @@
-"""What "the same memory budget" means (SPEC 3): a unit, a total, and each seen class's share of it."""
+"""What "the same memory budget" means (docs/compression.md): a unit, a total, and each seen class's share of it."""
 
 from __future__ import annotations
 

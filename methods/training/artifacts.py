@@ -1,4 +1,4 @@
-"""Artifact augmentation: new images wear their own compressed version, to look like replayed ones (SPEC 2)."""
+"""Artifact augmentation: new images wear their own compressed version, to look like replayed ones (CIM, section 4)."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ def test_the_papers_recipes_are_complete() -> None:
     assert find_cell(shared, "lucir", "none", 1).build_method_parameters()[1].less_forget == 5.0
     own = build(Suite, composed("recipe=paper", "recipes.foster.training.epochs=3"), "params.yaml")
     assert find_cell(own, "foster", "none", 1).training.epochs == 3
-    foster = find_cell(suite, "foster", "none", 1)  # SPEC 4
+    foster = find_cell(suite, "foster", "none", 1)
     assert (foster.training.base_epochs, foster.training.epochs, foster.training.batch_size) == (200, 170, 256)
     assert foster.augment.auto_augment == "imagenet"
     assert foster.augment.brightness == pytest.approx(63 / 255)
@@ -244,7 +244,7 @@ PAPER_SIZED = ("food101", "imagenet100", "imagenet100-first", "imagenet1000")
 
 @pytest.mark.parametrize("name", PAPER_SIZED)
 def test_the_paper_sized_suites_are_the_papers(name: str) -> None:
-    """SPEC 1, 2, 4 and 5, by hand."""
+    """The papers' settings, by hand."""
     suite = build(Suite, composed(f"suite={name}"), name)
     assert (suite.dataset.name, suite.recipe) == (name, "paper")
     network = suite.network

@@ -1,4 +1,4 @@
-"""Metrics of SPEC 1 against a case worked by hand."""
+"""Metrics against a case worked by hand."""
 
 import numpy as np
 import pytest

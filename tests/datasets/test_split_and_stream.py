@@ -26,7 +26,7 @@ def test_class_orders_are_the_references(classes: int) -> None:
 @pytest.mark.parametrize(
     ("name", "phases", "classes", "expected"),
     [
-        ("lfs", 5, 101, [21] + [20] * 4),  # Food-101, SPEC 1
+        ("lfs", 5, 101, [21] + [20] * 4),  # Food-101
         ("lfs", 10, 101, [11] + [10] * 9),
         ("lfs", 20, 101, [6] + [5] * 19),
         ("lfh", 5, 101, [51] + [10] * 5),

@@ -62,7 +62,7 @@ def test_edge_maps_and_the_constant_one(golden: Golden, device: str) -> None:
 
 
 def slow_box(cam: torch.Tensor, height: int, width: int, threshold: float) -> list[int]:
-    """SPEC 2 word by word: the map at the image's size, the mask, the rectangle around it."""
+    """The paper word by word: the map at the image's size, the mask, the rectangle around it."""
     normalised = (cam - cam.min()) / (cam.max() - cam.min())
     enlarged = functional.interpolate(normalised[None, None], size=(height, width), mode="bilinear")[0, 0]
     ys, xs = np.nonzero((enlarged > threshold).numpy())

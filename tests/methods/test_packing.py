@@ -43,12 +43,12 @@ def cases(draw: st.DrawFn) -> tuple[tuple[int, int], list[int]]:
 
 
 def small_side(side: int, ratio: float) -> int:
-    """SPEC 2: int(side / sqrt(eta)); at least one pixel."""
+    """CIM: int(side / sqrt(eta)); at least one pixel."""
     return max(1, int(side / ratio**0.5))
 
 
 def by_pillow(image: torch.Tensor, box: list[int], ratio: float, inner_ratio: float = 1.0) -> torch.Tensor:
-    """SPEC 2 by Pillow's own NEAREST."""
+    """The same by Pillow's own NEAREST."""
     picture = Image.fromarray(image.permute(1, 2, 0).numpy())
     width, height = picture.size
     small = picture.resize((small_side(width, ratio), small_side(height, ratio)), Image.Resampling.NEAREST)

@@ -1,4 +1,4 @@
-"""From a class activation map to the box that keeps its pixels (SPEC 2). Boxes are XYXY pixels, ends exclusive."""
+"""From a class activation map to the box that keeps its pixels (CIM, section 3). Boxes are XYXY, ends exclusive."""
 
 from __future__ import annotations
 

@@ -109,13 +109,13 @@ def headers_for(sizes: Tensor, boxes: Tensor, labels: Tensor, form: Format) -> H
 
 
 def _shrunk(sides: Tensor, ratio: float) -> Tensor:
-    """Pixels of downsampled sides: int(side / sqrt(ratio)), at least one (SPEC 2)."""
+    """Pixels of downsampled sides: int(side / sqrt(ratio)), at least one (CIM, section 3)."""
     small: Tensor = (sides.double() / ratio**0.5).long().clamp(min=1)
     return small
 
 
 def costs_in_paper_units(boxes: Tensor, sizes: Tensor, form: Format) -> Tensor:
-    """m = 1 - (1 - 1/eta)(1 - |B| / (H W)) of SPEC 2, (n,) float64; 1 is one original image.
+    """m = 1 - (1 - 1/eta)(1 - |B| / (H W)) of CIM's section 3, (n,) float64; 1 is one original image.
 
     Where the inside is compressed too its share is divided by its own ratio (ablation row 11). A codec saves nothing in
     this unit: it counts area.
