@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,18 +17,26 @@ from cimbench.datasets.errors import InputError
 States = Mapping[str, Mapping[str, Tensor]]
 
 
-def save_checkpoint(path: Path, states: States, record: Record) -> None:
-    """Write every state dict (by owner) and the record, atomically."""
+class Checkpoint(NamedTuple):
+    """States by owner, the record so far, and seconds of learning after it."""
+
+    states: dict[str, dict[str, Tensor]]
+    record: Record
+    seconds: float
+
+
+def save_checkpoint(path: Path, states: States, record: Record, seconds: float = 0.0) -> None:
+    """Write every state dict (by owner), the record and seconds of learning after it, atomically."""
     arrays = {
         f"{owner}/{name}": value.detach().cpu().numpy()
         for owner, state in states.items()
         for name, value in state.items()
     }
-    save_arrays(path, arrays, {"record": record.as_json()})
+    save_arrays(path, arrays, {"record": record.as_json(), "seconds": seconds})
 
 
-def load_checkpoint(path: Path, fresh: Record) -> tuple[dict[str, dict[str, Tensor]], Record] | None:
-    """States by owner and the record so far; None where there is no checkpoint.
+def load_checkpoint(path: Path, fresh: Record) -> Checkpoint | None:
+    """A saved checkpoint; None where there is none.
 
     InputError where it belongs to another configuration, other data or other sources than `fresh` describes.
     """
@@ -45,7 +53,7 @@ def load_checkpoint(path: Path, fresh: Record) -> tuple[dict[str, dict[str, Tens
     for name, array in arrays.items():
         owner, _, key = name.partition("/")
         states.setdefault(owner, {})[key] = torch.from_numpy(array)
-    return states, record
+    return Checkpoint(states, record, description.get("seconds", 0.0))
 
 
 def _differences(there: Record, here: Record) -> str:

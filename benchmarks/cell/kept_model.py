@@ -39,7 +39,7 @@ class ModelKeeper:
         """After the last phase, the model's file."""
         found = load_checkpoint(self._checkpoint, record) if record.complete else None
         if found is not None:
-            weights = {name: value.numpy() for name, value in found[0]["method"].items()}
+            weights = {name: value.numpy() for name, value in found.states["method"].items()}
             save_arrays(model_path(record), weights, {"record": record.as_json()})
 
 

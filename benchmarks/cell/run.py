@@ -27,17 +27,14 @@ from cimbench.datasets.randomness import generator
 from cimbench.datasets.stream.feed import feed_of
 from cimbench.datasets.stream.phases import ClassStream, Phase
 from cimbench.datasets.stream.split import load_split
-from cimbench.methods.compression.exemplars.store import ExemplarStore
 from cimbench.methods.memory.budget import Budget, mean_plain_cost
 from cimbench.methods.memory.memory import ExemplarMemory
 from cimbench.methods.method import Method, Setup
 from cimbench.methods.training.artifacts import Artifacts
 from cimbench.methods.training.checkpoints import Progress, State
 from cimbench.methods.training.pool import Pool
+from cimbench.methods.training.recipe import FIRST
 from cimbench.methods.training.task import EpochReport, Task
-
-_EMBEDDED_AT_ONCE = 1024
-_FIRST_STAGE = "learning"  # its random streams have no name, but a file's entries need one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +51,12 @@ class Bench:
 def run_cell(cell: Cell, listener: Listener) -> Record:
     """Run a cell, or go on from its checkpoint; results are in cell.folder after every phase."""
     bench = build(cell)
-    record, unfinished = resume(bench, new_record(bench))
+    record, progress = resume(bench, new_record(bench))
     listener.started(record, len(record.phases))
     for phase in map(bench.stream.phase, range(len(record.phases), len(bench.stream))):
-        seconds: dict[str, float] = {}
-        losses: list[float] = []
+        seconds, losses = {"learn": progress.seconds}, list[float]()
         reset_peak_memory(bench.device)
-        progress, unfinished = phase_progress(bench, record, unfinished, seconds), {}
+        save_progress(bench, record, progress)
         with clock(seconds, "learn", bench.device):
             bench.method.learn(task(bench, phase, losses, listener, progress))
         peak = peak_memory(bench.device)
@@ -82,6 +78,7 @@ def run_cell(cell: Cell, listener: Listener) -> Record:
             )
         )
         keep(bench, phase, record, evaluation)
+        progress = new_progress(bench)
         listener.phase(record)
     for path in (cell.checkpoint, cell.phase_checkpoint):
         path.unlink(missing_ok=True)
@@ -112,17 +109,13 @@ def build(cell: Cell) -> Bench:
         classes=len(store.class_names),
     )
 
-    def embed(exemplars: ExemplarStore) -> torch.Tensor:
-        chunks = torch.split(torch.arange(len(exemplars)), _EMBEDDED_AT_ONCE)
-        return torch.cat([method.embed(exemplars.batch(chunk, suite.network.input_side)) for chunk in chunks])
-
     compressor = compressor_class(compressor_parameters)
     if method.uses_memory:
         check_held_out(suite, cell.compressor)
         check_artifacts(cell)
         if compressor.needs_object_boxes and not len(store.boxes):
             raise InputError(f"compressor {cell.compressor}: {suite.dataset.name} has no object boxes; choose another")
-    memory = ExemplarMemory(budget, compressor, suite.memory.selection, embed, device)
+    memory = ExemplarMemory(budget, compressor, suite.memory.selection, device)
     return Bench(cell=cell, stream=stream, method=method, memory=memory, device=device)
 
 
@@ -146,37 +139,39 @@ def new_record(bench: Bench) -> Record:
     )
 
 
-def resume(bench: Bench, fresh: Record) -> tuple[Record, dict[str, State]]:
+def resume(bench: Bench, fresh: Record) -> tuple[Record, Progress]:
     """The record to go on with, method and memory brought to its state; without a checkpoint the folder is emptied.
 
     Beside it the trainings of the phase after it, as far as they came.
     """
     found = load_checkpoint(bench.cell.checkpoint, fresh)
     inside = load_checkpoint(bench.cell.phase_checkpoint, fresh)
-    record = fresh if found is None else found[1]
-    belongs = inside is not None and len(inside[1].phases) == len(record.phases)
+    record, progress = fresh if found is None else found.record, new_progress(bench)
+    if inside is not None and len(inside.record.phases) == len(record.phases):
+        progress.states, progress.seconds = inside.states, inside.seconds
+        record = inside.record if found is None else record  # with the time of its start
     if found is None:
-        record = inside[1] if inside is not None and belongs else fresh  # with the time of its start
         shutil.rmtree(bench.cell.folder, ignore_errors=True)
     else:
-        bench.method.load_state_dict(found[0]["method"])
-        bench.memory.load_state_dict(found[0]["memory"])
-    return record, inside[0] if inside is not None and belongs else {}
+        bench.method.load_state_dict(found.states["method"])
+        bench.memory.load_state_dict(found.states["memory"])
+    return record, progress
 
 
-def phase_progress(bench: Bench, record: Record, unfinished: dict[str, State], seconds: dict[str, float]) -> Progress:
-    """How far an earlier attempt at the phase after `record` came, its time put down; and where this one is kept."""
-    started, spent = time.perf_counter(), unfinished.pop("clock", {"seconds": torch.zeros(())})
-    seconds["learn"] = float(spent["seconds"])
+def new_progress(bench: Bench) -> Progress:
+    """Of a phase that has not begun."""
+    return Progress(every=bench.cell.suite.checkpoint_epochs, batches=bench.cell.suite.checkpoint_batches)
+
+
+def save_progress(bench: Bench, record: Record, progress: Progress) -> None:
+    """From now on, write the trainings of the phase after `record`, with their time, where the suite says."""
+    started, before = time.perf_counter(), progress.seconds
 
     def save(stages: Mapping[str, State]) -> None:
-        now = torch.tensor(seconds["learn"] + time.perf_counter() - started, dtype=torch.float64)
-        named = {stage or _FIRST_STAGE: state for stage, state in stages.items()}
-        save_checkpoint(bench.cell.phase_checkpoint, named | {"clock": {"seconds": now}}, record)
+        seconds = before + time.perf_counter() - started
+        save_checkpoint(bench.cell.phase_checkpoint, stages, record, seconds)
 
-    states = {"" if stage == _FIRST_STAGE else stage: state for stage, state in unfinished.items()}
-    suite = bench.cell.suite
-    return Progress(every=suite.checkpoint_epochs, batches=suite.checkpoint_batches, save=save, states=states)
+    progress.save = save
 
 
 def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener, progress: Progress | None = None) -> Task:
@@ -187,7 +182,7 @@ def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener, pr
     random = generator(bench.cell.seed, "artifacts", phase.index)
 
     def on_epoch(report: EpochReport) -> None:
-        if not report.stage:
+        if report.stage == FIRST:
             losses.append(report.loss)
         listener.epoch(report)
 
@@ -201,7 +196,7 @@ def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener, pr
             images=feed,
             labels=images.labels.to(bench.device),
             exemplars=memory.store if len(memory) else None,
-            artifacts=Artifacts(images, memory.compressor, memory.codec, random, side, feed.ahead == 0)
+            artifacts=Artifacts(images, memory.compressor, memory.worn_form, random, side, feed.ahead == 0)
             if wears
             else None,
         ),

@@ -15,6 +15,7 @@ from typing import Any
 from cimbench.benchmarks.records.metrics import accuracy_per_phase
 from cimbench.benchmarks.records.record import Record
 from cimbench.datasets.progress import Advance
+from cimbench.methods.training.recipe import FIRST
 from cimbench.methods.training.task import BatchReport, EpochReport
 
 _LINE_EVERY = 5.0  # seconds between lines where there is no terminal
@@ -134,10 +135,11 @@ class CellProgress:
     def _show(self, report: EpochReport | BatchReport, share: float, batch: str) -> None:
         """The bar at `share` of an epoch."""
         self._shown = time.monotonic()
-        words = f"{report.stage} " if report.stage else ""
+        second = report.stage != FIRST
+        words = f"{report.stage} " if second else ""
         epoch = f"{words}epoch {report.epoch + 1}/{report.epochs}"
         note = f"phase {report.phase + 1}/{self._phases} {epoch}{batch}{self._loss}"
-        learnt = report.epochs if report.stage else report.epoch + share
+        learnt = report.epochs if second else report.epoch + share
         total = 1000 * self._phases * report.epochs
         self._bar.update(int(1000 * (report.phase * report.epochs + learnt)), total, note)
 

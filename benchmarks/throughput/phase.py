@@ -28,7 +28,6 @@ from cimbench.benchmarks.suite.compose import compose_suite
 from cimbench.benchmarks.suite.config import find_cell
 from cimbench.datasets.arrays import write_atomically
 from cimbench.methods.compression.compressor import Compressor
-from cimbench.methods.training import trainer as optimisation
 from cimbench.methods.training.pool import Pool
 from cimbench.methods.training.trainer import Trainer
 
@@ -89,9 +88,9 @@ def watched(clock: Clock, compressor: type[Compressor]) -> ExitStack:
     """The parts of learning, timed from now on."""
     stack = ExitStack()
     for owner, function, name in (
-        (Trainer, "_step", NETWORK),
+        (Trainer, "step", NETWORK),
         (Pool, "batch", "batches: decoding, replay, worn artifacts"),
-        (optimisation, "augment", "augmentation"),
+        (Trainer, "augmented", "augmentation"),
         (Pool, "refresh", "new artifacts: maps, boxes, compression"),
         (compressor, "after_epoch", MASKS),
     ):

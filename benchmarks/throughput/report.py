@@ -19,8 +19,8 @@ RESULTS = Path("results/throughput")
 NOTE = (
     "Medians. MB: bytes that the step has to read and write, an image. Share: of the ceiling's speed, measured in the "
     "same run: a copy of as many bytes on the same device, or what the row names. Reference: the procedure of the "
-    "published code (docs/cim.md), image by image on one core (benchmarks/throughput/reference.py), from activation maps and decoded pictures. "
-    "Memory: the most that is allocated at once, of what the ceiling allocates."
+    "published code (docs/cim.md), image by image on one core (benchmarks/throughput/reference.py), from activation "
+    "maps and decoded pictures. Memory: the most that is allocated at once, of what the ceiling allocates."
 )
 
 

@@ -52,7 +52,7 @@ def test_images_to_stored_bytes(benchmark: BenchmarkFixture, device: str) -> Non
 
     def step() -> int:
         with precision(device):
-            return len(compressed(store, compressor, model, RAW, torch.Generator()).exemplars.buffer)
+            return len(compressed(store, compressor, model, compressor.format(RAW), torch.Generator()).exemplars.buffer)
 
     def forward() -> Tensor:
         with precision(device):

@@ -32,7 +32,7 @@ from cimbench.datasets.stream.augment import MEAN, STANDARD_DEVIATION, AugmentPa
 from cimbench.datasets.stream.feed import FeedParameters, Streamed
 from cimbench.methods.networks.network import Network, NetworkParameters
 from cimbench.methods.training.pool import Pool
-from cimbench.methods.training.recipe import TrainingParameters
+from cimbench.methods.training.recipe import FIRST, TrainingParameters
 from cimbench.methods.training.task import Task
 from cimbench.methods.training.trainer import Trainer, compiled
 
@@ -167,7 +167,7 @@ def trainer_of(pool: Pool, device: str) -> Trainer:
     def loss(images: Tensor, labels: Tensor) -> Tensor:
         return functional.cross_entropy(network(images).logits, labels)
 
-    return Trainer(network, loss, task, training, USUAL, 0, "")
+    return Trainer(network, loss, task, training, USUAL, 0, FIRST)
 
 
 def bare_steps(trainer: Trainer, count: int, device: str) -> Callable[[], None]:
@@ -177,7 +177,7 @@ def bare_steps(trainer: Trainer, count: int, device: str) -> Callable[[], None]:
 
     def steps() -> None:
         for _ in range(-(-count // BATCH[device])):
-            trainer._step(images, labels)
+            trainer.step(images, labels)
 
     return steps
 
@@ -232,7 +232,7 @@ def test_epoch_by_torchvision(
     def epoch() -> None:
         seen = 0
         for images, labels in loader:
-            trainer._step(images.to(device, non_blocking=True), labels.to(device))
+            trainer.step(images.to(device, non_blocking=True), labels.to(device))
             seen += len(labels)
         assert seen == len(pool)  # as many as the other epoch learns
 

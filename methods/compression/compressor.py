@@ -109,7 +109,7 @@ class Compressor(ABC):
     def load_learning_state(self, state: dict[str, Tensor]) -> None:  # noqa: B027
         """Go on within a phase."""
 
-    def tune(self, held_out: ImageStore, network: Network, codec: Codec) -> None:  # noqa: B027
+    def tune(self, held_out: ImageStore, network: Network, form: Format) -> None:  # noqa: B027
         """Choose what is chosen per phase, on images of its classes that the network has not learnt from."""
 
     def report(self) -> dict[str, float]:
@@ -132,10 +132,10 @@ class Compressed(NamedTuple):
 
 
 def compressed(
-    images: ImageStore, compressor: Compressor, network: Network, codec: Codec, random: torch.Generator
+    images: ImageStore, compressor: Compressor, network: Network, form: Format, random: torch.Generator
 ) -> Compressed:
-    """Every image as the exemplar it would be, packed on the network's device."""
-    return with_boxes(images, compressor.boxes(images, network, random), compressor.format(codec), network.device)
+    """Every image as the exemplar it would be, packed on the network's device. form: by `compressor.format`."""
+    return with_boxes(images, compressor.boxes(images, network, random), form, network.device)
 
 
 def with_boxes(images: ImageStore, boxes: Boxes, form: Format, device: torch.device) -> Compressed:

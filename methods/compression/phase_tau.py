@@ -60,7 +60,7 @@ class PhaseTau(Compressor):
         """Around normalised activation > the tau chosen last."""
         return boxes_above(activation_maps(images, network), images, self.threshold)
 
-    def tune(self, held_out: ImageStore, network: Network, codec: Codec) -> None:
+    def tune(self, held_out: ImageStore, network: Network, form: Format) -> None:
         """Choose tau; InputError where nothing is held out."""
         if len(held_out) == 0:
             raise InputError(
@@ -70,7 +70,7 @@ class PhaseTau(Compressor):
         right: dict[float, int] = {}
         for threshold in sorted(self.parameters.thresholds):
             found = boxes_above(cam, held_out, threshold)
-            shown = with_boxes(held_out, found, self.format(codec), network.device).exemplars
+            shown = with_boxes(held_out, found, form, network.device).exemplars
             images = shown.batch(torch.arange(len(shown)), network.input_side)
             answers = in_eval(network, images, "logits").argmax(1).cpu()
             right[threshold] = int((answers == held_out.labels).sum())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,13 +13,13 @@ from cimbench.datasets.images.image_store import ImageStore
 from cimbench.datasets.stream.phases import Phase
 from cimbench.methods.compression.boxes.boxes import area_shares, overlap
 from cimbench.methods.compression.compressor import Compressor, compressed
-from cimbench.methods.compression.exemplars.exemplar import costs_in_paper_units
+from cimbench.methods.compression.exemplars.exemplar import Format, costs_in_paper_units
 from cimbench.methods.compression.exemplars.store import ExemplarStore
 from cimbench.methods.memory.budget import Budget
 from cimbench.methods.memory.herding import longest_prefix, running_sum, select
-from cimbench.methods.networks.network import Network
+from cimbench.methods.networks.network import Network, in_eval
 
-Embed = Callable[[ExemplarStore], Tensor]
+_EMBEDDED_AT_ONCE = 1024
 
 
 class BudgetExceededError(RuntimeError):
@@ -64,15 +63,13 @@ class ExemplarMemory:
         budget: Budget,
         compressor: Compressor,
         selection: str,
-        embed: Embed,
         device: torch.device | str = "cpu",
     ) -> None:
         self.budget = budget
         self.compressor = compressor
         self.selection = selection
-        self.embed = embed
-        self.codec = budget.parameters.stored_by
-        self.store = ExemplarStore.empty(compressor.format(self.codec), device)
+        self.form = compressor.format(budget.parameters.stored_by)
+        self.store = ExemplarStore.empty(self.form, device)
         self.names: list[str] = []  # for galleries and tests; replay never reads it
         self.kept_whole = 0
         self.exhausted_classes = 0
@@ -80,6 +77,16 @@ class ExemplarMemory:
 
     def __len__(self) -> int:
         return len(self.store)
+
+    @property
+    def worn_form(self) -> Format:
+        """How the compressed versions of new images are stored while they are learnt."""
+        return self.compressor.worn.format(self.budget.parameters.stored_by)
+
+    def features(self, exemplars: ExemplarStore, network: Network) -> Tensor:
+        """Features (n, F) of the exemplars as replay will show them, for herding."""
+        chunks = torch.split(torch.arange(len(exemplars)), _EMBEDDED_AT_ONCE)
+        return torch.cat([in_eval(network, exemplars.batch(part, network.input_side), "features") for part in chunks])
 
     def costs(self, store: ExemplarStore) -> Tensor:
         """(n,) float64 in the budget's unit, computed from the stored bytes alone."""
@@ -98,13 +105,13 @@ class ExemplarMemory:
         self.shrink(share)
         self.kept_whole = self.exhausted_classes = 0
         if held_out is not None:
-            self.compressor.tune(held_out, network, self.codec)
+            self.compressor.tune(held_out, network, self.form)
         kept, overlaps = [self.store], []
         for label in phase.new_labels:
             mine = phase.train.subset(torch.nonzero(phase.train.labels == label).flatten())
             candidates = self.candidates(mine, network, random)
             costs = self.costs(candidates)
-            chosen = select(self.selection, self.embed(candidates), costs, share, random)
+            chosen = select(self.selection, self.features(candidates, network), costs, share, random)
             room = share - running_sum(costs[chosen])
             self.exhausted_classes += len(chosen) == len(mine) and room >= float(costs.min())
             kept.append(candidates.subset(torch.tensor(chosen, dtype=torch.int64)))
@@ -117,7 +124,7 @@ class ExemplarMemory:
 
     def candidates(self, images: ImageStore, network: Network, random: torch.Generator) -> ExemplarStore:
         """Every image as the exemplar it would be, in order."""
-        found = compressed(images, self.compressor, network, self.codec, random)
+        found = compressed(images, self.compressor, network, self.form, random)
         self.kept_whole += int(found.kept_whole.sum())
         return found.exemplars
 

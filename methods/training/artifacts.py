@@ -10,7 +10,7 @@ from torch import Tensor
 from cimbench.datasets.images.image_store import ImageStore
 from cimbench.methods.compression.boxes.boxes import Boxes
 from cimbench.methods.compression.compressor import Compressor, with_boxes
-from cimbench.methods.compression.exemplars.codecs import Codec
+from cimbench.methods.compression.exemplars.exemplar import Format
 from cimbench.methods.networks.network import Network
 
 _CHUNK = 1024
@@ -20,14 +20,15 @@ _CHUNK = 1024
 class Artifacts:
     """Compressed versions of a phase's new images, made anew as the network learns.
 
-    images: the new images, in the order in which the phase's pool has them. random: places boxes that are random.
+    images: the new images, in the order in which the phase's pool has them. form: how the versions are stored.
+    random: places boxes that are random.
     side: of the pool's images. resident: keep the compressed versions as pixels, or only their boxes and make the
     versions for the batch that wears them; it changes no pixel.
     """
 
     images: ImageStore
     compressor: Compressor
-    codec: Codec
+    form: Format
     random: torch.Generator
     side: int
     resident: bool = True
@@ -64,9 +65,7 @@ class Artifacts:
 
     def _compressed(self, images: ImageStore, boxes: Tensor, device: torch.device) -> Tensor:
         """(n, 3, side, side) uint8 on the device: images as they look when replayed."""
-        made = with_boxes(
-            images, Boxes.everywhere_guided(boxes), self.compressor.worn.format(self.codec), device
-        ).exemplars
+        made = with_boxes(images, Boxes.everywhere_guided(boxes), self.form, device).exemplars
         return made.batch(torch.arange(len(made)), self.side)
 
     def dress(self, random: torch.Generator) -> None:

@@ -16,13 +16,14 @@ class Progress:
 
     A method that learns a phase again from its start finds its finished trainings here and skips them, so that no
     method knows about it. every: epochs between savings; None saves nothing. batches: the same within an epoch. save:
-    writes all states.
+    writes all states. seconds: that an earlier attempt took.
     """
 
     every: int | None = None
     batches: int | None = None
     save: Callable[[Mapping[str, State]], None] = lambda _states: None
     states: dict[str, State] = field(default_factory=dict)
+    seconds: float = 0.0
 
     def after_epoch(self, stage: str, done: int, epochs: int, state: Callable[[], State]) -> None:
         """Keep a stage's state if `done` of `epochs` epochs are due for it, or the last."""

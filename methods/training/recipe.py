@@ -67,8 +67,8 @@ class TrainingParameters:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A phase's training, or a second one after it. name: of its random streams. epochs, learning_rate: instead of the
-    recipe's where given."""
+    """A phase's first training, or a second one after it. name: in checkpoints and reports, and of the random streams
+    of a second one. epochs, learning_rate: instead of the recipe's where given."""
 
     name: str
     epochs: int | None = None
@@ -90,7 +90,8 @@ class Stage:
         )
 
 
-LEARNING = Stage(name="")
+FIRST = "learning"  # the name of a phase's first training
+LEARNING = Stage(name=FIRST)
 
 
 def rate_factor(training: TrainingParameters, epoch: int, epochs: int) -> float:

@@ -15,7 +15,7 @@ from cimbench.methods.training.pool import Pool
 
 @dataclass(frozen=True, kw_only=True)
 class EpochReport:
-    """What an epoch came to: 0-based numbers, mean loss over its batches. stage: of a second training, by name."""
+    """What an epoch came to: 0-based numbers, mean loss over its batches. stage: the training's name."""
 
     phase: int
     stage: str

@@ -17,8 +17,10 @@ from cimbench.methods.errors import NonFiniteLossError
 from cimbench.methods.losses import Loss
 from cimbench.methods.networks.network import Network
 from cimbench.methods.training.checkpoints import State
-from cimbench.methods.training.recipe import TrainingParameters, rate_factor
+from cimbench.methods.training.draws import Draws
+from cimbench.methods.training.recipe import FIRST, TrainingParameters, rate_factor
 from cimbench.methods.training.task import BatchReport, EpochReport, Task
+from cimbench.methods.training.trainer_state import restore, state_of
 
 
 def train(
@@ -28,7 +30,7 @@ def train(
     training: TrainingParameters,
     augmentation: AugmentParameters,
     seed: int,
-    stage: str = "",
+    stage: str = FIRST,
 ) -> None:
     """Optimise `network` on the task by `loss(augmented images, labels)`; raises NonFiniteLossError.
 
@@ -38,12 +40,13 @@ def train(
         raise InputError(f"phase {task.phase + 1} has {len(task.pool)} image to learn from; give it two or more")
     trainer = Trainer(network, loss, task, training, augmentation, seed, stage)
     if stage in task.progress.states:
-        trainer.load_state_dict(task.progress.states[stage])
+        restore(trainer, task.progress.states[stage])
+        trainer.report_epochs_done()
     network.train()
     with compiled(network, training.compile):
         while len(trainer.losses) < trainer.epochs:
             trainer.run_epoch()
-            task.progress.after_epoch(stage, len(trainer.losses), trainer.epochs, trainer.state_dict)
+            task.progress.after_epoch(stage, len(trainer.losses), trainer.epochs, trainer.state)
     network.eval()
     for name, value in network.state_dict().items():
         if not bool(torch.isfinite(value).all()):
@@ -84,7 +87,7 @@ class Trainer:
         self.optimiser = torch.optim.SGD(
             self.trainable, training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
         )
-        self.seed, self.purpose = seed, (task.phase, stage) if stage else (task.phase,)
+        self.seed, self.purpose = seed, (task.phase,) if stage == FIRST else (task.phase, stage)
         self.sampler = EpochSampler(
             count=len(task.pool), batch_size=training.batch_size, seed=seed, purpose=("order", *self.purpose)
         )
@@ -96,50 +99,37 @@ class Trainer:
         return generator(self.seed, purpose, *self.purpose, epoch, device=self.task.pool.device)
 
     def run_epoch(self) -> None:
-        """Learn from every image once, at this epoch's rate, or from those that are left of it; tell the task."""
+        """Learn from every image once, at this epoch's rate, or from those that are left of it; report to the task."""
         epoch, task, training = len(self.losses), self.task, self.training
         for group in self.optimiser.param_groups:
             group["lr"] = training.learning_rate * rate_factor(training, epoch, self.epochs)
         if not self.batch_losses:
             self._begin(epoch)
         task.pool.dress(generator(self.seed, "artifacts worn", *self.purpose, epoch))
-        batches, side = self.sampler.batches(epoch), self.network.input_side
+        batches = self.sampler.batches(epoch)
         for images, labels in task.pool.batches(batches[len(self.batch_losses) :]):
-            self.batch_losses.append(self._step(augment(images, self.augmentation, self.random, side), labels))
-            self._tell_batch(epoch, len(batches))
+            self.batch_losses.append(self.step(self.augmented(images), labels))
+            self._report_batch(epoch, len(batches))
             if len(self.batch_losses) < len(batches):
-                task.progress.after_batch(self.stage, len(self.batch_losses), self.state_dict)
+                task.progress.after_batch(self.stage, len(self.batch_losses), self.state)
         self._finish_epoch(torch.stack(self.batch_losses))
         self.batch_losses = []
-        if not self.stage and task.compressor is not None:
+        if self.stage == FIRST and task.compressor is not None:
             self._let_compressor_learn(task.compressor, epoch)
-        self._tell(epoch)
+        self._report(epoch)
 
     def _begin(self, epoch: int) -> None:
         """What an epoch starts with: random numbers of its own, and what new images wear."""
         self.random = self._stream("augment", epoch)
-        if not self.stage:  # a second training wears what the first one wore
+        if self.stage == FIRST:  # a second training has the artifacts of the first one
             with compiled(self.network, False):  # boxes are read in another mode than is learnt
                 self.task.pool.refresh(epoch, self.network)
 
     def _let_compressor_learn(self, compressor: Compressor, epoch: int) -> None:
         """Once more through what was learnt, with batches of random streams of their own."""
-        random = self._stream("mask augment", epoch)
         order = generator(self.seed, "mask order", *self.purpose, epoch)
-        left = latest = torch.empty(0, dtype=torch.int64)
-
-        def draw(count: int) -> tuple[Tensor, Tensor]:
-            nonlocal left, latest
-            if len(left) < min(count, len(self.task.pool)):
-                again = torch.randperm(len(self.task.pool), generator=order)
-                was_left, recent = torch.isin(again, left), torch.isin(again, latest)
-                others = again[~was_left & ~recent]  # the latest batch and what is left come after all others
-                left = torch.cat([left, others, again[~was_left & recent], again[was_left]])
-            latest, left = left[:count], left[count:]
-            indices = latest
-            images, labels = self.task.pool.batch(indices)
-            return augment(images, self.augmentation, random, self.network.input_side), labels
-
+        random = self._stream("mask augment", epoch)
+        draw = Draws(self.task.pool, self.augmentation, order, random, self.network.input_side)
         done = EpochDone(
             phase=self.task.phase,
             epoch=epoch,
@@ -151,7 +141,11 @@ class Trainer:
         with compiled(self.network, False):  # torch.compile knows no second derivatives
             compressor.after_epoch(self.network, self.loss, done)
 
-    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+    def augmented(self, images: Tensor) -> Tensor:
+        """A batch of the pool (B, 3, S, S) uint8, cropped, flipped and normalised."""
+        return augment(images, self.augmentation, self.random, self.network.input_side)
+
+    def step(self, images: Tensor, labels: Tensor) -> Tensor:
         """One step on a batch; its loss, still on the device."""
         lower = self.training.precision == "bfloat16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=lower):
@@ -172,61 +166,22 @@ class Trainer:
             raise NonFiniteLossError(f"the loss is {float(losses[batch])} in {where}", phase)
         self.losses.append(float(losses.mean()))
 
-    def _tell_batch(self, epoch: int, batches: int) -> None:
+    def _report_batch(self, epoch: int, batches: int) -> None:
         where = {"phase": self.task.phase, "stage": self.stage, "epoch": epoch, "epochs": self.epochs}
         self.task.on_batch(BatchReport(**where, done=len(self.batch_losses), batches=batches))  # type: ignore[arg-type]
 
-    def _tell(self, epoch: int) -> None:
+    def _report(self, epoch: int) -> None:
         self.task.on_epoch(
             EpochReport(
                 phase=self.task.phase, stage=self.stage, epoch=epoch, epochs=self.epochs, loss=self.losses[epoch]
             )
         )
 
-    def state_dict(self) -> State:
-        """Network, momentum, what new images wear, the losses of the epochs done; within an epoch also its losses and
-        random numbers. The order of batches follows from the seed."""
-        state = {f"network.{name}": _kept(value) for name, value in self.network.state_dict().items()}
-        state |= {f"pool.{name}": value for name, value in self.task.pool.state_dict().items()}
-        if self.task.compressor is not None:
-            learnt = self.task.compressor.learning_state()
-            state |= {f"compressor.{name}": value for name, value in learnt.items()}
-        state["losses"] = torch.tensor(self.losses, dtype=torch.float64)
-        if self.batch_losses:
-            state |= {"batch_losses": _kept(torch.stack(self.batch_losses)), "random": self.random.get_state()}
-        if len(self.losses) == self.epochs:
-            return state
-        for number, parameter in enumerate(self.trainable):
-            momentum = self.optimiser.state[parameter].get("momentum_buffer")
-            if momentum is not None:
-                state[f"momentum.{number}"] = _kept(momentum)
-        return state
-
-    def load_state_dict(self, state: State) -> None:
-        """Go on from a saved state; the epochs done are told again."""
-        self.network.load_state_dict(_below("network.", state))
-        self.task.pool.load_state_dict(_below("pool.", state))
-        if self.task.compressor is not None:
-            self.task.compressor.load_learning_state(_below("compressor.", state))
-        self.losses = state["losses"].tolist()
+    def report_epochs_done(self) -> None:
+        """Report the epochs of an earlier attempt again."""
         for epoch in range(len(self.losses)):
-            self._tell(epoch)
-        if len(self.losses) == self.epochs:
-            return
-        for number, parameter in enumerate(self.trainable):
-            if f"momentum.{number}" in state:
-                momentum = state[f"momentum.{number}"].to(parameter.device)
-                self.optimiser.state[parameter]["momentum_buffer"] = momentum.clone()
-        if "random" in state:  # stopped within an epoch
-            self.batch_losses = list(state["batch_losses"].to(self.task.pool.device))
-            self.random.set_state(state["random"].cpu())
+            self._report(epoch)
 
-
-def _kept(value: Tensor) -> Tensor:
-    """A copy on the CPU."""
-    return value.detach().to("cpu", copy=True)
-
-
-def _below(prefix: str, state: State) -> State:
-    """The part of a state whose names begin with `prefix`, without it."""
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    def state(self) -> State:
+        """See trainer_state."""
+        return state_of(self)

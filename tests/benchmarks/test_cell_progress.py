@@ -20,7 +20,7 @@ def test_batches_are_shown_between_epochs_and_not_too_often(monkeypatch: pytest.
     for epoch in range(2):
         for done in range(1, 5):
             now[0] += 0.3
-            where = {"phase": 1, "stage": "", "epoch": epoch, "epochs": 2}
+            where = {"phase": 1, "stage": "learning", "epoch": epoch, "epochs": 2}
             cell.batch(BatchReport(**where, done=done, batches=4))
         cell.epoch(EpochReport(**where, loss=0.5 - epoch / 4))
     assert [done for done, _, _ in shown] == [2500, 3000, 3000, 3500, 4000, 4000]  # of 2 phases of 2 epochs

@@ -78,7 +78,7 @@ def test_full_and_none_are_the_two_ends() -> None:
     store = ImageStore.from_images(list(textured_images(4, 20, 30, 0)), [0] * 4)
     for name, cost in (("full", 0.25), ("none", 1.0)):
         compressor = made(name)
-        found = compressed(store, compressor, BrightSpots(), RAW, torch.Generator())
+        found = compressed(store, compressor, BrightSpots(), compressor.format(RAW), torch.Generator())
         headers = found.exemplars.headers
         assert costs_in_paper_units(headers.boxes, headers.sizes, compressor.format(RAW)).tolist() == [cost] * 4
         lengths = {"full": 32 + 3 * 10 * 15, "none": 32 + 3 * 20 * 30}
@@ -121,7 +121,7 @@ def test_object_boxes_are_peoples() -> None:
 
 def test_foreground_shrinks_the_inside_less() -> None:
     compressor = made("foreground", threshold=0.5, ratio=4.0, inner_ratio=2.25)
-    found = compressed(SPOTS, compressor, BrightSpots(), RAW, torch.Generator()).exemplars
+    found = compressed(SPOTS, compressor, BrightSpots(), compressor.format(RAW), torch.Generator()).exemplars
     assert found.headers.boxes[0].tolist() == [5, 2, 9, 5]
     # 4 x 3 pixels become int(4 / 1.5) x int(3 / 1.5), the whole image 8 x 8; a kept image 10 x 10 and nothing beside it
     assert found.lengths.tolist() == [32 + 3 * (2 * 2 + 64), 32 + 3 * (2 * 2 + 64), 32 + 3 * 100]
@@ -137,9 +137,9 @@ def test_codecs_keep_whole_images_coarsely(name: str) -> None:
     sizes = []
     for quality in (10, 90):
         # its own codec, whatever the budget's
-        found = compressed(
-            store, made(name, quality=quality), BrightSpots(), Codec(name="jpeg", quality=1), torch.Generator()
-        )
+        compressor = made(name, quality=quality)
+        form = compressor.format(Codec(name="jpeg", quality=1))
+        found = compressed(store, compressor, BrightSpots(), form, torch.Generator())
         sizes.append(int(found.exemplars.lengths))
         assert found.exemplars.headers.boxes.tolist() == [[0, 0, 48, 40]]
         assert int(found.exemplars.headers.field("small_bytes")) == 0
@@ -166,15 +166,15 @@ def test_phase_tau_takes_the_highest_threshold_that_is_recognised_best() -> None
     held_out = ImageStore.from_images([image, image], [0, 0])
     compressor = made("phase_tau", ratio=256.0, thresholds=(0.3, 0.6, 0.9))
     assert compressor.report() == {"threshold": 0.6}
-    compressor.tune(held_out, Spotter(), RAW)
+    compressor.tune(held_out, Spotter(), compressor.format(RAW))
     assert compressor.report() == {"threshold": 0.6}  # 0.9 keeps one pixel of twelve, 0.3 the same box as 0.6
     again = made("phase_tau", ratio=256.0, thresholds=(0.3, 0.6, 0.9))
-    again.tune(held_out.subset(torch.tensor([0])), BrightSpots(), RAW)
+    again.tune(held_out.subset(torch.tensor([0])), BrightSpots(), again.format(RAW))
     assert again.report() == {"threshold": 0.9}  # equally well recognised at each: what stores least
     again.load_state_dict({name: value.clone() for name, value in compressor.state_dict().items()})
     assert again.report() == {"threshold": 0.6}
     with pytest.raises(InputError, match=r"set protocol\.validation_share"):
-        compressor.tune(held_out.subset(torch.tensor([], dtype=torch.int64)), Spotter(), RAW)
+        compressor.tune(held_out.subset(torch.tensor([], dtype=torch.int64)), Spotter(), compressor.format(RAW))
 
 
 def test_maps_that_are_not_finite_are_refused() -> None:
@@ -189,8 +189,9 @@ def test_artifacts_are_worn_more_often_with_every_refresh() -> None:
 
     images = ImageStore.from_images(list(textured_images(400, 16, 16, 0)), [0] * 400)
     compressor = made("full", artifacts=ArtifactParameters(step=0.25, refresh_epochs=2))
-    artifacts = Artifacts(images, compressor, RAW, torch.Generator(), 16)
-    shown = compressed(images, compressor, BrightSpots(), RAW, torch.Generator()).exemplars.images().resized(16)
+    artifacts = Artifacts(images, compressor, compressor.worn.format(RAW), torch.Generator(), 16)
+    found = compressed(images, compressor, BrightSpots(), compressor.format(RAW), torch.Generator())
+    shown = found.exemplars.images().resized(16)
     plain, order = images.resized(16), torch.randperm(400, generator=torch.Generator().manual_seed(0))
     shares = []
     for epoch in range(6):
@@ -209,10 +210,11 @@ def test_artifacts_alone_are_worn_and_not_stored() -> None:
     images = ImageStore.from_images([spot(5, 2, 250, 10), spot(9, 7, 240, 20)], [0, 0])
     given = {"ratio": 4.0, "threshold": 0.5}
     alone, network = made("artifacts_only", **given), BrightSpots()
-    stored = compressed(images, alone, network, RAW, torch.Generator()).exemplars
+    stored = compressed(images, alone, network, alone.format(RAW), torch.Generator()).exemplars
     assert torch.equal(stored.images().pixels, images.pixels)
-    expected = compressed(images, made("class_activation", **given), network, RAW, torch.Generator()).exemplars
-    worn = Artifacts(images, alone, RAW, torch.Generator(), 16)
+    plain = made("class_activation", **given)
+    expected = compressed(images, plain, network, plain.format(RAW), torch.Generator()).exemplars
+    worn = Artifacts(images, alone, alone.worn.format(RAW), torch.Generator(), 16)
     worn.before_epoch(alone.artifacts.refresh_epochs, network)
     worn.chosen = torch.ones(2, dtype=torch.bool)
     both = torch.arange(2)

@@ -214,7 +214,7 @@ def test_a_threshold_chosen_per_phase_is_recorded_and_resumed() -> None:
     remember(bench, bench.stream.phase(0))
     chosen = bench.memory.audit(2).chosen
     by_hand = load("compressor", COMPRESSORS, "phase_tau")[0](bench.memory.compressor.parameters)  # type: ignore[attr-defined]
-    by_hand.tune(bench.stream.validation(0), bench.method.network, bench.memory.codec)
+    by_hand.tune(bench.stream.validation(0), bench.method.network, bench.memory.form)
     assert chosen == by_hand.report()
     assert chosen != {"threshold": 0.5}, "the middle is what it starts from"
     fresh = build(find_cell(suite, "replay", "phase_tau", SEED))

@@ -136,7 +136,7 @@ def test_lucir_compares_with_the_features_before() -> None:
 @torch.no_grad()
 def test_der() -> None:
     bench, seen = third_phase("der", auxiliary_weight=0.7, tuning_epochs=3, tuning_temperature=5.0)
-    assert seen.names == ["", "tuning"]
+    assert seen.names == ["learning", "tuning"]
     apart = torch.where(seen.labels < OLD, 0, seen.labels - OLD + 1)
     expected = cross_entropy(seen.outputs[0].logits, seen.labels) + 0.7 * cross_entropy(seen.own[0], apart)
     near(seen.values[0], expected)
@@ -158,7 +158,7 @@ def test_der_leaves_tuning_out_where_a_class_would_be_lost() -> None:
     seen.names.clear()
     bench.method.learn(task(bench, bench.stream.phase(3), [], Silent()))
     assert given.total_classes == 4
-    assert seen.names == [""]
+    assert seen.names == ["learning"]
 
 
 def weights(counts: list[int], beta: float) -> Tensor:
@@ -169,7 +169,7 @@ def weights(counts: list[int], beta: float) -> Tensor:
 @torch.no_grad()
 def test_foster() -> None:
     bench, seen = third_phase("foster", beta1=[0.5, 0.9], beta2=0.6, warm_start=False)
-    assert seen.names == ["", "compression"]
+    assert seen.names == ["learning", "compression"]
     counts = seen.tasks[0].pool.all_labels.bincount().tolist()
     assert min(counts) < max(counts)  # exemplars are counted
     boosted, student = seen.outputs

@@ -36,7 +36,7 @@ def after_first_phase(method: str, compressor: str = "full") -> Bench:
 def watched_images() -> Iterator[dict[str, Counter[bytes]]]:
     """Every image as it is before augmentation, by the stage that it is learnt in."""
     seen: dict[str, Counter[bytes]] = {}
-    stage = [""]
+    stage = ["learning"]
     real_epoch, real_augment = Trainer.run_epoch, optimisation.augment
 
     def run_epoch(trainer: Trainer) -> None:
@@ -62,17 +62,17 @@ def test_every_exemplar_is_learnt_once_an_epoch_and_no_original_is(method: str) 
     assert bool(held) == (METHODS[method] in WITH_MEMORY)
     with watched_images() as seen:
         bench.method.learn(task(bench, bench.stream.phase(1), [], Silent()))
-    assert set(seen) == {"der": {"", "tuning"}, "foster": {"", "compression"}}.get(method, {""})
+    assert set(seen) == {"der": {"learning", "tuning"}, "foster": {"learning", "compression"}}.get(method, {"learning"})
     if method == "joint":
-        assert seen[""] == Counter(dict.fromkeys(originals | set(new), EPOCHS))
+        assert seen["learning"] == Counter(dict.fromkeys(originals | set(new), EPOCHS))
         return
     for image, count in (held + new).items():
-        assert seen[""][image] == EPOCHS * count
-    assert sum(seen[""].values()) == EPOCHS * (held + new).total()
+        assert seen["learning"][image] == EPOCHS * count
+    assert sum(seen["learning"].values()) == EPOCHS * (held + new).total()
     for stage in seen.values():
         assert not originals & set(stage)
     if method == "foster":
-        assert seen["compression"] == seen[""]
+        assert seen["compression"] == seen["learning"]
     if method == "der":
         assert set(seen["tuning"]) <= set(held + new)
         assert set(seen["tuning"]) & set(held)

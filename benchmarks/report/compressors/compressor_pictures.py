@@ -62,10 +62,9 @@ def stored(name: str, photos: ImageStore, network: Network) -> Stored:
     if compressor.needs_rationals:
         network = trained_network(photos, lambda _done, _total: None, compressor)
     if compressor.needs_held_out:
-        compressor.tune(random_crops(photos, _HELD_OUT, "held out"), network, RAW)
-    return Stored(
-        *(compressed(photos, compressor, network, codec, generator(0, name)).exemplars for codec in (RAW, CODED))
-    )
+        compressor.tune(random_crops(photos, _HELD_OUT, "held out"), network, compressor.format(RAW))
+    forms = [compressor.format(codec) for codec in (RAW, CODED)]
+    return Stored(*(compressed(photos, compressor, network, form, generator(0, name)).exemplars for form in forms))
 
 
 def shares(held: Stored, plain: Stored) -> list[dict[str, float]]:
