@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cimbench.benchmarks.imported.imported_run import text_logs
+from cimbench.benchmarks.imported import text_logs
 from cimbench.benchmarks.imported.log_runs import Told, imported_runs
 from cimbench.datasets.errors import InputError
 
