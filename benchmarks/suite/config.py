@@ -118,7 +118,7 @@ class Cell:
     @property
     def name(self) -> str:
         """For instance replay-none-1993; also the folder's name."""
-        return f"{self.method}-{self.compressor}-{self.seed}"
+        return f"{registry.file_name(self.method)}-{registry.file_name(self.compressor)}-{self.seed}"
 
     @property
     def title(self) -> str:
