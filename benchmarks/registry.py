@@ -95,6 +95,24 @@ def load(kind: str, table: Table, name: str) -> tuple[Any, type]:
     return loaded, _parameters(called, loaded)
 
 
+def find(table: Table, name: str) -> Any | None:
+    """The class that a record's name means; None where nobody here knows it any more."""
+    try:
+        return load("name", table, name)[0]
+    except InputError:
+        return None
+
+
+def sees_all_data(method: str) -> bool:
+    """Whether a record's method keeps every image instead of exemplars."""
+    return bool(getattr(find(METHODS, method), "sees_all_data", False))
+
+
+def note(method: str) -> str:
+    """What a reader of a table has to know of a method; empty where there is nothing."""
+    return str(getattr(find(METHODS, method), "note", ""))
+
+
 def file_name(name: str) -> str:
     """The name as folders and files have it: mypackage.left_half:LeftHalf is mypackage.left_half.LeftHalf there."""
     return name.replace(":", ".")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cimbench.benchmarks import registry
 from cimbench.benchmarks.imported.imported_run import ImportedRun, comparable
 from cimbench.benchmarks.records.metrics import headline
 from cimbench.benchmarks.records.record import Record
@@ -16,13 +17,6 @@ from cimbench.benchmarks.report.differences import differences_table
 from cimbench.benchmarks.report.imported_rows import imported_notes, with_imported
 from cimbench.datasets.arrays import write_atomically
 
-# what a reader has to know of a method beside its numbers
-METHOD_NOTES = {
-    "der": "without channel masks and pruning (w/o P): the model grows by a whole network in every phase.",
-    "foster": "teacher is the network of two branches, student the compressed one from which the next phase starts; "
-    "boxes, herding and nme are the teacher's.",
-    "joint": "sees all images of all classes so far and starts anew in every phase.",
-}
 UNIT_WORDS = {
     "paper_units": "images (area fractions, as published)",
     "raw_bytes": "bytes (uint8 pixels really held)",
@@ -170,7 +164,7 @@ def footnotes(records: Sequence[Record], absent: Mapping[str, str]) -> list[str]
     """What a reader has to know beside the numbers: cells that are missing and why, and the memory's odd cases."""
     notes = [f"{cell}: {reason}." for cell, reason in absent.items()]
     methods = {record.config["method"]["name"] for record in records}
-    notes += [f"{name}: {words}" for name, words in METHOD_NOTES.items() if name in methods]
+    notes += [f"{name}: {words}" for name in sorted(methods) if (words := registry.note(name))]
     for record in records:
         accounts = [phase.memory for phase in record.phases]
         whole = sum(account["kept_whole"] for account in accounts)
