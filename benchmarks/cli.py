@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cimbench.benchmarks.commands import cells, data, imports, papers, reports
+from cimbench.benchmarks.commands import cells, check, data, imports, papers, reports
 from cimbench.benchmarks.commands import suites as runner
 from cimbench.benchmarks.suite.config import PARAMETERS_FILE, Suite, load_suite
 from cimbench.datasets.errors import InputError
 from cimbench.methods.errors import NonFiniteLossError
 
-Verb = Callable[[Suite, argparse.Namespace], str]
+Verb = Callable[[Suite, argparse.Namespace], str] | Callable[[Suite | None, argparse.Namespace], str]
 
 # in the order of their use; each says how it ended, and what comes next
 VERBS: tuple[tuple[Verb, Callable[[argparse.ArgumentParser], None] | None], ...] = (
@@ -37,7 +37,9 @@ VERBS: tuple[tuple[Verb, Callable[[argparse.ArgumentParser], None] | None], ...]
     (cells.export, cells.arguments_of_export),
     (imports.import_log, imports.arguments_of_import_log),
     (reports.pictures, reports.arguments_of_pictures),
+    (check.check, check.arguments_of_check),
 )
+WITHOUT_SUITE = {check.check}  # they read no parameter file
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     prepare_process()
     try:
-        print(parsed.action(load_suite(parsed.params), parsed), flush=True)
+        suite = None if parsed.action in WITHOUT_SUITE else load_suite(parsed.params)
+        print(parsed.action(suite, parsed), flush=True)
     except BrokenPipeError:  # the reader (head, say) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
@@ -76,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, NonFiniteLossError) as error:
         print(f"cimbench {parsed.verb}: {error}", file=sys.stderr)
         return 2
-    except runner.FailedCellsError as error:
+    except (runner.FailedCellsError, check.FailedRequirementsError) as error:
         print(f"cimbench {parsed.verb}: {error}", file=sys.stderr)
         return 1
     except json.JSONDecodeError as error:

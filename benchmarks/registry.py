@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -81,8 +81,7 @@ def load(kind: str, table: Table, name: str) -> tuple[Any, type]:
     the name is not known, does not import, means something else, lacks its dataclass, or is the table's own.
     """
     if name not in table and ":" not in name:
-        hint = "; one of your own is named module:Class, for instance mypackage.left_half:LeftHalf"
-        raise InputError(f"{unknown_name(kind, name, table)}{hint}")
+        raise unknown(kind, name, table)
     called = f"{kind} '{name}'"
     loaded = _imported(called, table.get(name, name))
     if name not in table:
@@ -111,6 +110,25 @@ def sees_all_data(method: str) -> bool:
 def note(method: str) -> str:
     """What a reader of a table has to know of a method; empty where there is nothing."""
     return str(getattr(find(METHODS, method), "note", ""))
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is in no table and no "module:Class" either."""
+    hint = "one of your own is named module:Class, for instance mypackage.left_half:LeftHalf"
+    return InputError(f"{unknown_name(kind, name, known)}; {hint}")
+
+
+def kind_of(name: str, tables: Mapping[str, Table]) -> str:
+    """The key of the table whose kind "module:Class" is; InputError where it is of none."""
+    loaded = _imported(f"'{name}'", name)
+    for kind, table in tables.items():
+        fits = isinstance(loaded, type) and table.base and issubclass(loaded, _imported(f"'{name}'", table.base))
+        if fits or (table.base is None and inspect.isfunction(loaded)):
+            return kind
+    raise InputError(
+        f"'{name}' is {_described(loaded)}; expected a {', '.join(tables)}: a class that derives from "
+        "Method or Compressor, or a function catalogue(parameters, folder, progress) -> Catalogue"
+    )
 
 
 def file_name(name: str) -> str:
