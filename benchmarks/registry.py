@@ -83,7 +83,7 @@ def load(kind: str, table: Table, name: str) -> tuple[Any, type]:
     if name not in table and ":" not in name:
         raise unknown(kind, name, table)
     called = f"{kind} '{name}'"
-    loaded = _imported(called, table.get(name, name))
+    loaded = imported(called, table.get(name, name))
     if name not in table:
         _check_not_registered(called, loaded, table)
     if table.base is not None:
@@ -120,9 +120,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
 
 def kind_of(name: str, tables: Mapping[str, Table]) -> str:
     """The key of the table whose kind "module:Class" is; InputError where it is of none."""
-    loaded = _imported(f"'{name}'", name)
+    loaded = imported(f"'{name}'", name)
     for kind, table in tables.items():
-        fits = isinstance(loaded, type) and table.base and issubclass(loaded, _imported(f"'{name}'", table.base))
+        fits = isinstance(loaded, type) and table.base and issubclass(loaded, imported(f"'{name}'", table.base))
         if fits or (table.base is None and inspect.isfunction(loaded)):
             return kind
     raise InputError(
@@ -141,7 +141,8 @@ def source_file(table: Table, name: str) -> Path:
     return Path(inspect.getfile(load("name", table, name)[0])).resolve()
 
 
-def _imported(called: str, entry: str) -> Any:
+def imported(called: str, entry: str) -> Any:
+    """What "module:name" means; InputError, which begins with `called`, where it means nothing."""
     module, _, item = entry.partition(":")
     if not item.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         raise InputError(f"{called} is no name of a class; write module:Class, as in mypackage.left_half:LeftHalf")
@@ -165,7 +166,7 @@ def _check_not_registered(called: str, loaded: Any, table: Table) -> None:
 
 
 def _check_derived(called: str, loaded: Any, base: str) -> None:
-    wanted, told = _imported(called, base), file_name(base)
+    wanted, told = imported(called, base), file_name(base)
     noun = wanted.__name__
     if not isinstance(loaded, type) or not issubclass(loaded, wanted):
         raise InputError(f"{called} is no {noun} but {_described(loaded)}; expected a class that derives from {told}")
