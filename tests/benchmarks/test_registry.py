@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cimbench.benchmarks import registry
 from cimbench.benchmarks.records.provenance import source_digest, source_files
 from cimbench.benchmarks.registry import COMPRESSORS, METHODS, SOURCES, Table, load
+from cimbench.benchmarks.suite.compose import compose_parameters
 from cimbench.benchmarks.suite.config import find_cell
+from cimbench.benchmarks.suite.parameters import build
 from cimbench.datasets.errors import InputError, check_file_name
-from tests.conftest import tiny_suite
+from tests.conftest import ROOT, tiny_suite
 
 OWN = """
 from __future__ import annotations
@@ -150,3 +154,25 @@ def test_a_suite_names_the_parameter_of_ones_own_that_is_wrong() -> None:
         InputError, match=r"compressors.mypackage.own:Mine.rato is not a parameter; did you mean 'ratio"
     ):
         tiny_suite(compressors={"mypackage.own:Mine": {"rato": 16.0}})
+
+
+def test_conf_says_what_differs_from_the_defaults() -> None:
+    """Each line of conf/methods and conf/compressors changes something, and every name has a section for DVC."""
+    for kind, table in (("methods", METHODS), ("compressors", COMPRESSORS)):
+        for path in sorted((ROOT / "conf" / kind).glob("*.yaml")):
+            sections = yaml.safe_load(path.read_text())
+            assert list(sections) == list(table), path
+            for name, given in sections.items():
+                _, cls = load("name", table, name)
+                default, plain = cls(), dataclasses.asdict(cls())
+                for key in given:
+                    without = {other: value for other, value in given.items() if other != key}
+                    assert build(cls, given, name) != build(cls, without, name), f"{path}: {name}.{key} is {plain[key]}"
+                assert build(cls, {}, name) == default
+
+
+def test_an_override_of_what_conf_leaves_out_is_told_how() -> None:
+    with pytest.raises(InputError, match=r"What conf/ leaves at its default takes a \+, as in \+methods"):
+        compose_parameters("embedded", ["compressors.cim.rate=0.1"], ROOT / "conf")
+    composed = compose_parameters("embedded", ["+compressors.cim.rate=0.1"], ROOT / "conf")
+    assert composed["compressors"]["cim"]["rate"] == 0.1
