@@ -52,6 +52,7 @@ VERBS = {
     "reproducibility": Verb("papers", "Write REPRODUCIBILITY.md", False),
     "export": Verb("cells", "Write the parameters as JSON, for a machine without a YAML reader"),
     "import-log": Verb("imports", "Import runs from text logs of PyCIL, FOSTER or CIM-CIL", False),
+    "check": Verb("check", "Check a compressor, method or source of your own against the contract", False, learns=True),
     "pictures": Verb("reports", "Draw what each compressor keeps of two photographs", learns=True),
 }
 
@@ -124,10 +125,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _suite(parsed: argparse.Namespace) -> Any:
     """The suite of the parameter file, where the verb needs one."""
-    if not VERBS[parsed.verb].needs_suite:
-        return None
     if VERBS[parsed.verb].learns:
         prepare_process()
+    if not VERBS[parsed.verb].needs_suite:
+        return None
     from cimbench.benchmarks.suite.config import load_suite
 
     return load_suite(parsed.params)
@@ -135,10 +136,10 @@ def _suite(parsed: argparse.Namespace) -> Any:
 
 def _status(error: Exception) -> int | None:
     """The status that an error ends with when its words say it all; None for a defect of the program."""
-    from cimbench.benchmarks.commands.errors import FailedCellsError
+    from cimbench.benchmarks.commands.errors import FailedCellsError, FailedRequirementsError
     from cimbench.methods.errors import NonFiniteLossError
 
-    if isinstance(error, FailedCellsError):
+    if isinstance(error, FailedCellsError | FailedRequirementsError):
         return 1
     return 2 if isinstance(error, InputError | NonFiniteLossError) else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn import functional
@@ -12,7 +13,7 @@ from cimbench.datasets.randomness import generator
 from cimbench.methods.losses import auxiliary_labels
 from cimbench.methods.method import Method, Setup
 from cimbench.methods.networks.heads import LinearHead
-from cimbench.methods.training.recipe import Stage
+from cimbench.methods.training.recipe import SecondTraining, Stage
 from cimbench.methods.training.task import Task
 
 
@@ -41,6 +42,11 @@ class DERParameters:
 
 class DER(Method):
     """One new branch a phase beside the frozen ones; then the classifier anew on balanced data."""
+
+    note: ClassVar[str] = (
+        "without channel masks and pruning (w/o P): the model grows by a whole network in every phase."
+    )
+    second_training: ClassVar[SecondTraining | None] = SecondTraining(epochs="tuning_epochs", balanced=True)
 
     def __init__(self, setup: Setup, parameters: DERParameters) -> None:
         super().__init__(setup)

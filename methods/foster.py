@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from cimbench.methods.method import Method, Setup
 from cimbench.methods.networks.heads import LinearHead
 from cimbench.methods.networks.network import Network, frozen_output, in_eval
 from cimbench.methods.reference_switches import FIDELITIES
-from cimbench.methods.training.recipe import Stage
+from cimbench.methods.training.recipe import SecondTraining, Stage
 from cimbench.methods.training.task import Task
 
 
@@ -77,6 +78,13 @@ class FOSTER(Method):
 
     The next phase starts from the student. Both are scored.
     """
+
+    note: ClassVar[str] = (
+        "teacher is the network of two branches, student the compressed one from which the next phase starts; "
+        "boxes, herding and nme are the teacher's."
+    )
+    second_training: ClassVar[SecondTraining | None] = SecondTraining(epochs="compression_epochs")
+    logged_head: ClassVar[str] = "teacher"
 
     def __init__(self, setup: Setup, parameters: FOSTERParameters) -> None:
         super().__init__(setup)

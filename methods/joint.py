@@ -28,6 +28,7 @@ class Joint(Method):
 
     uses_memory: ClassVar[bool] = False
     sees_all_data: ClassVar[bool] = True
+    note: ClassVar[str] = "sees all images of all classes so far and starts anew in every phase."
 
     def __init__(self, setup: Setup, parameters: JointParameters) -> None:
         epochs = parameters.epochs or setup.training.base_epochs

@@ -39,6 +39,7 @@ class LUCIR(Method):
     """A cosine classifier whose old rows are fixed; features that keep their direction; classes kept apart."""
 
     head: ClassVar[str] = "cosine"
+    other_names: ClassVar[tuple[str, ...]] = ("ucir",)
 
     def __init__(self, setup: Setup, parameters: LUCIRParameters) -> None:
         super().__init__(setup)

@@ -13,7 +13,7 @@ from cimbench.datasets.randomness import generator
 from cimbench.datasets.stream.augment import AugmentParameters
 from cimbench.methods.losses import Loss
 from cimbench.methods.networks.network import Network, NetworkParameters, in_eval
-from cimbench.methods.training.recipe import LEARNING, Stage, TrainingParameters
+from cimbench.methods.training.recipe import LEARNING, SecondTraining, Stage, TrainingParameters
 from cimbench.methods.training.task import Task
 from cimbench.methods.training.trainer import train
 
@@ -34,11 +34,18 @@ class Setup:
 
 
 class Method(ABC):
-    """A learner with one network. A method file overrides `learn`; one with more networks overrides the rest too."""
+    """A learner with one network. A method file overrides `learn`; one with more networks overrides the rest too.
+
+    What plans, tables and readers of logs have to know of a method it says here, in its class attributes.
+    """
 
     uses_memory: ClassVar[bool] = True
     head: ClassVar[str] = "linear"  # see networks/heads.py; also its name in tables
     sees_all_data: ClassVar[bool] = False  # the upper bound alone: is given every seen class's images in each phase
+    note: ClassVar[str] = ""  # what a reader of a table has to know beside the numbers: a sentence below it
+    second_training: ClassVar[SecondTraining | None] = None
+    other_names: ClassVar[tuple[str, ...]] = ()  # in logs of other code bases, lower case
+    logged_head: ClassVar[str] = ""  # which of its heads such logs call CNN; empty: `head`
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup

@@ -21,9 +21,9 @@ from omegaconf import OmegaConf
 # Without a GPU the kernels run through Triton's interpreter; read when torchvision first imports Triton, below.
 os.environ["TRITON_INTERPRET"] = str(int(not torch.cuda.is_available()))
 
+from cimbench.benchmarks.contract.small_stream import coloured_store as coloured_store
 from cimbench.benchmarks.suite.config import Suite
 from cimbench.benchmarks.suite.parameters import build
-from cimbench.datasets.images.image_store import ImageStore
 from tests.distribution import pytest_configure, pytest_xdist_make_scheduler  # noqa: F401 - hooks
 
 # the same cases each time, and no folder of earlier ones
@@ -69,33 +69,6 @@ def textured_images(count: int, height: int, width: int, seed: int) -> torch.Ten
     """(count, 3, height, width) uint8, every pixel its own value."""
     random = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (count, 3, height, width), generator=random, dtype=torch.uint8)
-
-
-def coloured_store(classes: int = 4, train: int = 12, test: int = 6, side: int = 16, seed: int = 0) -> ImageStore:
-    """A set that is easy to learn: each class has a colour of its own under noise, and a bright patch."""
-    random = torch.Generator().manual_seed(seed)
-    tint = torch.stack([torch.tensor([c % 2, c // 2 % 2, c // 4 % 2], dtype=torch.float32) for c in range(classes)])
-    images, labels, names, is_test, boxes = [], [], [], [], []
-    for part, count in (("train", train), ("test", test)):
-        for label in range(classes):
-            for number in range(count):
-                noise = torch.rand(3, side, side, generator=random) * 90
-                image = noise + 120 * tint[label].view(3, 1, 1)
-                y, x = torch.randint(0, side // 2, (2,), generator=random).tolist()
-                image[:, y : y + side // 3, x : x + side // 3] += 40
-                images.append(image.clamp(0, 255).to(torch.uint8))
-                boxes.append([x, y, x + side // 3, y + side // 3])
-                labels.append(label)
-                names.append(f"{part}/{label}/{number}")
-                is_test.append(part == "test")
-    return ImageStore.from_images(
-        images,
-        labels,
-        class_names=tuple(f"class {c}" for c in range(classes)),
-        names=tuple(names),
-        is_test=torch.tensor(is_test),
-        boxes=torch.tensor(boxes),
-    )
 
 
 @functools.cache

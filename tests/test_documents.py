@@ -55,8 +55,8 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[s
 def test_the_steps_for_a_compressor_and_a_method(
     examples: dict[str, str], workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(registry.COMPRESSORS, "left_half", f"{examples['compressor']}:LeftHalf:LeftHalfParameters")
-    monkeypatch.setitem(registry.METHODS, "half", f"{examples['method']}:HalfSmoothed:HalfSmoothedParameters")
+    monkeypatch.setitem(registry.COMPRESSORS, "left_half", f"{examples['compressor']}:LeftHalf")
+    monkeypatch.setitem(registry.METHODS, "half", f"{examples['method']}:HalfSmoothed")
     sections = {"compressors": {"left_half": {"ratio": 4.0}}, "methods": {"half": {"smoothing": 0.2}}}
     suite = furnish(workspace, budget={"exemplars_per_class": 6.0}, **sections)
     record = run_cell(find_cell(suite, "half", "left_half", 3), Silent())
@@ -69,7 +69,7 @@ def test_the_steps_for_a_compressor_and_a_method(
 
 
 def test_the_steps_for_a_data_set(examples: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.SOURCES, "two_colours", f"{examples['source']}:catalogue:TwoColoursParameters")
+    monkeypatch.setitem(registry.SOURCES, "two_colours", f"{examples['source']}:catalogue")
     suite = tiny_suite(dataset={"source": "two_colours", "parameters": {"images": 6}})
     catalogue, parameters = suite.dataset.build_source()
     store = prepare(catalogue(parameters, tmp_path, no_progress), PrepareParameters(), tmp_path / "store", tmp_path)

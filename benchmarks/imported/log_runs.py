@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 from cimbench.benchmarks.imported.imported_run import SOURCES, ImportedRun
 from cimbench.benchmarks.imported.text_logs import Curve, LoggedRun, read_log
+from cimbench.benchmarks.registry import METHODS, find
 from cimbench.datasets.errors import InputError, check_choice, check_file_name
 from cimbench.datasets.stream.split import PROTOCOLS, ProtocolParameters, phase_sizes
 
 # how many classes a data set of a log has
 CLASSES = {"cifar10": 10, "cifar100": 100, "food101": 101, "imagenet100": 100, "imagenet1000": 1000}
-METHODS = {"ucir": "lucir"}  # called otherwise here
-HEADS = {"foster": "teacher", "lucir": "cosine", "podnet": "cosine"}  # of the curve "CNN"; else "linear"
+HEADS = {"podnet": "cosine"}  # of the curve "CNN", of methods that are not here; else "linear"
 V = TypeVar("V", int, str)
 
 
@@ -56,7 +56,7 @@ def imported_runs(path: Path, told: Told) -> list[ImportedRun]:
 def _common(settings: Mapping[str, str], told: Told) -> dict[str, Any]:
     """What all heads of a run share."""
     name = settings.get("model_name")
-    method = _agreed("method", METHODS.get(name.lower(), name.lower()) if name else None, told.method)
+    method = _agreed("method", _method(name.lower()) if name else None, told.method)
     check_file_name("method", method)
     compressor = _agreed("compressor", _compressor(settings), told.compressor)
     check_file_name("compressor", compressor)
@@ -75,7 +75,7 @@ def _common(settings: Mapping[str, str], told: Told) -> dict[str, Any]:
 
 def _heads(logged: LoggedRun, common: dict[str, Any]) -> list[ImportedRun]:
     """One run for each curve; FOSTER's student starts as the network of the first phase, which has one branch."""
-    own = HEADS.get(common["method"], "linear")
+    own = _head(common["method"])
     curves: dict[str, dict[int, Curve]] = {}
     for (head, top), curve in logged.curves.items():
         curves.setdefault(own if head == "CNN" else "nme", {})[top] = curve
@@ -91,6 +91,18 @@ def _heads(logged: LoggedRun, common: dict[str, Any]) -> list[ImportedRun]:
             ImportedRun(**common, head=head, curve=tops[1], curve_top5=fifth if len(fifth) == len(tops[1]) else ())
         )
     return runs
+
+
+def _method(logged: str) -> str:
+    """The method's name here: its own, or one that other code bases have for it."""
+    other = {name: own for own in METHODS for name in getattr(find(METHODS, own), "other_names", ())}
+    return other.get(logged, logged)
+
+
+def _head(method: str) -> str:
+    """Our name of the head that logs call CNN."""
+    known = find(METHODS, method)
+    return HEADS.get(method, "linear") if known is None else str(known.logged_head or known.head)
 
 
 def _agreed(name: str, logged: V | None, told: V | None) -> V:

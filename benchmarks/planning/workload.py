@@ -23,10 +23,6 @@ from cimbench.datasets.stream.split import class_order, phase_sizes
 from cimbench.methods.memory.budget import Budget, BudgetParameters
 from cimbench.methods.training.recipe import TrainingParameters
 
-# methods that train a second time in every phase after the first: the parameter with its epochs (None: as many as the
-# first training has), and whether it sees as many images of every class
-SECOND_TRAININGS = {"der": ("tuning_epochs", True), "foster": ("compression_epochs", False)}
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingCounts:
@@ -79,7 +75,7 @@ def image_epochs(learner: Learner, counts: TrainingCounts) -> list[int]:
         new = list(counts.phases[index])
         old = [count for phase in counts.phases[:index] for count in phase]
         if method_class.sees_all_data:
-            epochs = learner.parameters.epochs or learner.training.base_epochs
+            epochs = getattr(learner.parameters, "epochs", None) or learner.training.base_epochs
             work.append(epochs * sum(old + new))
             continue
         kept = [min(count, budget.nominal(old_classes)) for count in old] if method_class.uses_memory else []
@@ -89,11 +85,11 @@ def image_epochs(learner: Learner, counts: TrainingCounts) -> list[int]:
 
 
 def _second_training(learner: Learner, phase: int, epochs: int, images: Sequence[int]) -> int:
-    if phase == 0 or learner.method not in SECOND_TRAININGS:
+    second = registry.load("method", registry.METHODS, learner.method)[0].second_training
+    if phase == 0 or second is None:
         return 0
-    name, balanced = SECOND_TRAININGS[learner.method]
-    own = getattr(learner.parameters, name)
-    return (epochs if own is None else own) * (min(images) * len(images) if balanced else sum(images))
+    own = getattr(learner.parameters, second.epochs)
+    return (epochs if own is None else own) * (min(images) * len(images) if second.balanced else sum(images))
 
 
 def training_counts(suite: Suite, seed: int) -> TrainingCounts | None:

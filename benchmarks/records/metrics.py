@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cimbench.benchmarks.registry import imported
+from cimbench.datasets.errors import InputError, nearest_name
 
 Floats = NDArray[np.float64]
 
@@ -67,18 +70,77 @@ def old_and_new_accuracy(counts: Counts) -> tuple[float | None, float]:
     return old, row[last] / counts.tested[last]
 
 
-def headline(counts: Counts) -> dict[str, float]:
-    """Every headline metric by name; ValueError before the first phase."""
+def average_top5_accuracy(counts: Counts) -> float:
+    """As `average_incremental_accuracy`, an image counted as right where its class is among the five best."""
+    return float(np.mean(accuracy_per_phase(counts.correct_top5, counts.tested)))
+
+
+def last_top5_accuracy(counts: Counts) -> float:
+    """As `last_accuracy`, likewise."""
+    return accuracy_per_phase(counts.correct_top5, counts.tested)[-1]
+
+
+Metric = Callable[[Counts], float | None]
+# name -> what it is computed by; None where a cell has nothing to compute it from. A new metric is one line.
+METRICS: dict[str, Metric] = {
+    "average_accuracy": average_incremental_accuracy,
+    "last_accuracy": last_accuracy,
+    "forgetting": forgetting,
+    "new_classes_accuracy": lambda counts: old_and_new_accuracy(counts)[1],
+    "average_top5_accuracy": average_top5_accuracy,
+    "last_top5_accuracy": last_top5_accuracy,
+    "old_classes_accuracy": lambda counts: old_and_new_accuracy(counts)[0],
+}
+
+
+def metric(name: str) -> Metric:
+    """The metric that a suite names: one of METRICS, or "module:function" of an installed package.
+
+    InputError where it is not known, does not import, or is no function.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    called = f"metrics: '{name}'"
+    if ":" not in name:
+        raise InputError(
+            f"{called} is not known; {nearest_name(name, METRICS)}; one of your own is named module:function"
+        )
+    found = imported(called, name)
+    if isinstance(found, type) or not callable(found):
+        raise InputError(f"{called} is no metric; expected a function of Counts that gives a number, or None")
+    own: Metric = found
+    return own
+
+
+def column(name: str) -> str:
+    """What a metric is called in tables: the function's own name for one of a package."""
+    return name.rpartition(":")[2]
+
+
+def headline(counts: Counts, more: Sequence[str] = ()) -> dict[str, float]:
+    """Every metric by its column: those of METRICS, and those that a suite names beside them.
+
+    ValueError before the first phase; InputError where one of a package gives something else than a number.
+    """
     if not counts.phases:
         raise ValueError("no phase is evaluated yet, so there is no metric")
-    old, new = old_and_new_accuracy(counts)
-    top5 = accuracy_per_phase(counts.correct_top5, counts.tested)
-    values = {
-        "average_accuracy": average_incremental_accuracy(counts),
-        "last_accuracy": last_accuracy(counts),
-        "forgetting": forgetting(counts),
-        "new_classes_accuracy": new,
-        "average_top5_accuracy": float(np.mean(top5)),
-        "last_top5_accuracy": top5[-1],
-    }
-    return values if old is None else {**values, "old_classes_accuracy": old}
+    values: dict[str, float] = {}
+    for name in dict.fromkeys([*METRICS, *more]):
+        value = metric(name)(counts)
+        if value is None:
+            continue
+        try:
+            values[column(name)] = float(value)
+        except (TypeError, ValueError):
+            raise InputError(f"metrics: '{name}' gives {value!r}; expected a number, or None") from None
+    return values
+
+
+def check_metrics(names: Sequence[str]) -> None:
+    """Raise InputError unless each is known and has a column of its own."""
+    columns: dict[str, str] = {name: name for name in METRICS}
+    for name in names:
+        metric(name)
+        other = columns.setdefault(column(name), name)
+        if other != name:
+            raise InputError(f"metrics: '{name}' would have the column of '{other}'; give its function another name")

@@ -7,14 +7,13 @@ import hashlib
 import os
 import platform
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from cimbench.benchmarks.registry import COMPRESSORS, METHODS
+from cimbench.benchmarks.registry import COMPRESSORS, METHODS, source_file
 from cimbench.datasets.errors import InputError
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -43,18 +42,11 @@ SOURCES = (
 )
 
 
-def _own_file(entry: str) -> Path:
-    """The file of a registry entry, which may lie outside the project."""
-    spec = find_spec(entry.split(":")[0])
-    assert spec is not None and spec.origin is not None
-    return Path(spec.origin).resolve()
-
-
 def source_files(method: str, compressor: str) -> list[Path]:
     """The source files that can change a cell's numbers: other methods' and compressors' own are not among them."""
     named = [_PROJECT / source for source in SOURCES]
     shared = {file for path in named for file in (path.rglob("*.py") if path.is_dir() else (path,))}
-    return sorted(shared | {_own_file(METHODS[method]), _own_file(COMPRESSORS[compressor])})
+    return sorted(shared | {source_file(METHODS, method), source_file(COMPRESSORS, compressor)})
 
 
 def source_digest(method: str, compressor: str) -> str:

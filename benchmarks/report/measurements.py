@@ -11,8 +11,8 @@ import pandas as pd
 
 from cimbench.benchmarks.records.metrics import accuracy_per_phase, headline
 from cimbench.benchmarks.records.record import PhaseRecord, Record
+from cimbench.benchmarks.registry import sees_all_data
 from cimbench.benchmarks.report.figures.memory_curves import box_share, held
-from cimbench.benchmarks.report.figures.pareto import ALL_IMAGES
 from cimbench.benchmarks.report.tables import groups_of_cells
 from cimbench.datasets.arrays import write_atomically, write_json
 
@@ -70,7 +70,7 @@ def phases_table(records: Sequence[Record]) -> pd.DataFrame:
 
 def kept_bytes(record: Record, phase: PhaseRecord) -> int | str:
     """Exemplars and model; nothing for a method that keeps every image instead."""
-    if record.config["method"]["name"] in ALL_IMAGES:
+    if sees_all_data(record.config["method"]["name"]):
         return ""
     return int(phase.memory["bytes_held"]) + phase.model_bytes
 

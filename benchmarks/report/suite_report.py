@@ -25,7 +25,7 @@ from cimbench.benchmarks.suite.config import Cell, Suite
 def write_report(suite: Suite, records: Sequence[Record], absent: Mapping[str, str]) -> list[Path]:
     """Paths of what was written, the page last. records: the suite's complete ones; absent: reasons for the others."""
     tables, cells = suite.results / "tables", [suite.results / "cells" / record.cell for record in records]
-    paths = write_tables(tables, records, absent, load_imported())
+    paths = write_tables(tables, records, absent, load_imported(), suite.metrics)
     paths += write_boxes_table(tables, records)
     paths += write_sizes(tables, records, cells, suite.store)
     firsts = first_cells(suite, records)

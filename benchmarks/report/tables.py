@@ -9,20 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cimbench.benchmarks import registry
 from cimbench.benchmarks.imported.imported_run import ImportedRun, comparable
-from cimbench.benchmarks.records.metrics import headline
+from cimbench.benchmarks.records.metrics import column, headline
 from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.report.differences import differences_table
 from cimbench.benchmarks.report.imported_rows import imported_notes, with_imported
 from cimbench.datasets.arrays import write_atomically
 
-# what a reader has to know of a method beside its numbers
-METHOD_NOTES = {
-    "der": "without channel masks and pruning (w/o P): the model grows by a whole network in every phase.",
-    "foster": "teacher is the network of two branches, student the compressed one from which the next phase starts; "
-    "boxes, herding and nme are the teacher's.",
-    "joint": "sees all images of all classes so far and starts anew in every phase.",
-}
 UNIT_WORDS = {
     "paper_units": "images (area fractions, as published)",
     "raw_bytes": "bytes (uint8 pixels really held)",
@@ -57,15 +51,18 @@ def groups_of_cells(records: Sequence[Record]) -> dict[tuple[str, str], list[Rec
     return groups
 
 
-def numbers_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Plain numbers, one row per method, compressor and head: means and deviations in percent, n seeds."""
+def numbers_table(records: Sequence[Record], metrics: Sequence[str] = ()) -> pd.DataFrame:
+    """Plain numbers, one row per method, compressor and head: means and deviations in percent, n seeds.
+
+    metrics: names of more columns.
+    """
     rows = []
     for (method, compressor), members in groups_of_cells(records).items():
         for head in members[0].heads:
-            metrics = [headline(record.counts(head)) for record in members]
+            values = [headline(record.counts(head), metrics) for record in members]
             row: dict[str, object] = {"method": method, "compressor": compressor, "head": head, "seeds": len(members)}
-            for name in metrics[0]:
-                value = spread([100 * metric[name] for metric in metrics])
+            for name in (name for name in values[0] if all(name in each for each in values)):
+                value = spread([100 * each[name] for each in values])
                 row |= {name: value.mean, f"{name}_sd": value.deviation}
             last = [record.phases[-1].memory for record in members]
             row |= {
@@ -91,23 +88,23 @@ def _peak_memory(record: Record) -> float:
     return float(np.max([phase.peak_memory_bytes or np.nan for phase in record.phases]))
 
 
-def reading_table(records: Sequence[Record]) -> pd.DataFrame:
-    """The same for people: accuracies as mean ± deviation, sizes in kB."""
+def reading_table(records: Sequence[Record], metrics: Sequence[str] = ()) -> pd.DataFrame:
+    """The same for people: accuracies as mean ± deviation, sizes in kB; the columns of `metrics` last."""
     rows: list[dict[str, str]] = []
     for (method, compressor), members in groups_of_cells(records).items():
         last = [record.phases[-1].memory for record in members]
         classes = len(members[0].class_names)
         without_memory = not any(sum(account["exemplars"]) for account in last)
         for head in members[0].heads:
-            metrics = [headline(record.counts(head)) for record in members]
+            values = [headline(record.counts(head), metrics) for record in members]
             rows.append(
                 {
                     "method": method,
                     "compressor": compressor,
                     "head": head,
-                    "average accuracy (%)": spread([m["average_accuracy"] for m in metrics]).text(1, 100),
-                    "last accuracy (%)": spread([m["last_accuracy"] for m in metrics]).text(1, 100),
-                    "forgetting (%)": spread([m["forgetting"] for m in metrics]).text(1, 100),
+                    "average accuracy (%)": spread([each["average_accuracy"] for each in values]).text(1, 100),
+                    "last accuracy (%)": spread([each["last_accuracy"] for each in values]).text(1, 100),
+                    "forgetting (%)": spread([each["forgetting"] for each in values]).text(1, 100),
                     "budget": "none" if without_memory else _amount(last[0]["budget"], last[0]["unit"]),
                     "spent": "none" if without_memory else _amount(_mean(last, "spent"), last[0]["unit"]),
                     "bytes held (kB)": f"{_mean(last, 'bytes_held') / 1e3:.1f}",
@@ -115,9 +112,15 @@ def reading_table(records: Sequence[Record]) -> pd.DataFrame:
                     "per class": f"{np.mean([sum(a['exemplars']) for a in last]) / classes:.1f}",
                     "model (kB)": f"{np.mean([r.phases[-1].model_bytes for r in members]) / 1e3:.0f}",
                     "time (s)": f"{np.mean([_seconds(r) for r in members]):.0f}",
+                    **{f"{name.replace('_', ' ')} (%)": _percent(values, name) for name in map(column, metrics)},
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _percent(values: Sequence[Mapping[str, float]], name: str) -> str:
+    """A metric over seeds; a dash where a cell has none."""
+    return spread([each[name] for each in values]).text(1, 100) if all(name in each for each in values) else "-"
 
 
 def formatted(table: pd.DataFrame, style: str, words: int = 3) -> str:
@@ -170,7 +173,7 @@ def footnotes(records: Sequence[Record], absent: Mapping[str, str]) -> list[str]
     """What a reader has to know beside the numbers: cells that are missing and why, and the memory's odd cases."""
     notes = [f"{cell}: {reason}." for cell, reason in absent.items()]
     methods = {record.config["method"]["name"] for record in records}
-    notes += [f"{name}: {words}" for name, words in METHOD_NOTES.items() if name in methods]
+    notes += [f"{name}: {words}" for name in sorted(methods) if (words := registry.note(name))]
     for record in records:
         accounts = [phase.memory for phase in record.phases]
         whole = sum(account["kept_whole"] for account in accounts)
@@ -191,21 +194,25 @@ def footnotes(records: Sequence[Record], absent: Mapping[str, str]) -> list[str]
 
 
 def write_tables(
-    folder: Path, records: Sequence[Record], absent: Mapping[str, str], imported: Sequence[ImportedRun] = ()
+    folder: Path,
+    records: Sequence[Record],
+    absent: Mapping[str, str],
+    imported: Sequence[ImportedRun] = (),
+    metrics: Sequence[str] = (),
 ) -> list[Path]:
     """comparison.md (for people), .csv (numbers measured here) and .tex; footnotes name missing cells with the reason.
 
     differences.md beside them where two seeds or more can be paired. imported: runs of other code bases, shown by
-    comparison.md and .tex where they are of the same task and budget.
+    comparison.md and .tex where they are of the same task and budget. metrics: names of more columns.
     """
     others = comparable(imported, records[0].config, len(records[0].class_names))
-    reading, text = with_imported(reading_table(records), others), caption(records)
+    reading, text = with_imported(reading_table(records, metrics), others), caption(records)
     note = "".join(f"\n- {line}" for line in [*footnotes(records, absent), *imported_notes(others)]) + "\n"
     markdown = f"{text}\n\n{formatted(reading, 'github')}\n{note}"
     latex = f"% {text}\n{formatted(reading, 'latex_booktabs')}\n"
     contents = {
         "comparison.md": markdown,
-        "comparison.csv": numbers_table(records).to_csv(index=False, float_format="%.6g"),
+        "comparison.csv": numbers_table(records, metrics).to_csv(index=False, float_format="%.6g"),
         "comparison.tex": latex.replace("±", "$\\pm$"),
     }
     differences = differences_table(records)

@@ -38,6 +38,8 @@ def compose_parameters(name: str, overrides: Sequence[str] = (), folder: Path = 
             plain = OmegaConf.to_container(composed, resolve=True)
         except (HydraException, OmegaConfBaseException, YAMLError) as error:
             told = str(error).splitlines()[0]
+            if told.startswith("Could not override"):
+                told += " What conf/ leaves at its default takes a +, as in +methods.wa.distillation_temperature=1"
             raise InputError(f"suite {name} with {', '.join(overrides) or 'no overrides'}: {told}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from cimbench.benchmarks import registry
+from cimbench.benchmarks.records.metrics import check_metrics
 from cimbench.benchmarks.suite.parameter_file import read_parameters
 from cimbench.benchmarks.suite.parameters import build
 from cimbench.benchmarks.suite.sections import DatasetParameters, MatrixParameters, MemoryParameters, RecipeParameters
@@ -31,6 +32,7 @@ class Suite:
     """Everything in params.yaml, checked.
 
     recipe: "shared" trains every method by `training` and `augment`; "paper" each by its own in `recipes`.
+    metrics: columns of the comparison table beside its own, see records/metrics.py. They change no cell.
     checkpoint_epochs: epochs after which the state within a phase is saved as well, so that a stopped cell goes on from
     there; None saves after phases alone. checkpoint_batches: the same within epochs, for epochs of minutes. Neither
     changes a number.
@@ -51,6 +53,7 @@ class Suite:
     feed: FeedParameters = field(default_factory=FeedParameters)
     recipe: str = "shared"
     recipes: dict[str, RecipeParameters] = field(default_factory=dict)
+    metrics: list[str] = field(default_factory=list)
     checkpoint_epochs: int | None = None
     checkpoint_batches: int | None = None
 
@@ -61,6 +64,7 @@ class Suite:
             if getattr(self, name) is not None:
                 check_at_least(name, getattr(self, name), 1)
         check_choice("recipe", self.recipe, RECIPES)
+        check_metrics(self.metrics)
         for name in self.recipes:
             registry.load("recipes: method", registry.METHODS, name)
         for name in self.methods:
@@ -118,7 +122,7 @@ class Cell:
     @property
     def name(self) -> str:
         """For instance replay-none-1993; also the folder's name."""
-        return f"{self.method}-{self.compressor}-{self.seed}"
+        return f"{registry.file_name(self.method)}-{registry.file_name(self.compressor)}-{self.seed}"
 
     @property
     def title(self) -> str:

@@ -17,3 +17,6 @@ class CIMParameters(AdaptiveParameters):
 
 class CIM(AdaptiveMasks):
     """Boxes around adaptive activation, phi learnt through theta+."""
+
+    def __init__(self, parameters: CIMParameters) -> None:
+        super().__init__(parameters)

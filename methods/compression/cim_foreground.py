@@ -18,3 +18,6 @@ class CIMForegroundParameters(AdaptiveParameters):
 
 class CIMForeground(AdaptiveMasks):
     """A smaller crop beside the small image."""
+
+    def __init__(self, parameters: CIMForegroundParameters) -> None:
+        super().__init__(parameters)

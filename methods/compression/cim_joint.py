@@ -18,3 +18,6 @@ class CIMJointParameters(AdaptiveParameters):
 
 class CIMJoint(AdaptiveMasks):
     """phi goes down the host's loss on softly compressed images; there is no theta+."""
+
+    def __init__(self, parameters: CIMJointParameters) -> None:
+        super().__init__(parameters)

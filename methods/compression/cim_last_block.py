@@ -18,3 +18,6 @@ class CIMLastBlockParameters(AdaptiveParameters):
 
 class CIMLastBlock(AdaptiveMasks):
     """The other activations of the map's forward are ReLUs."""
+
+    def __init__(self, parameters: CIMLastBlockParameters) -> None:
+        super().__init__(parameters)

@@ -94,6 +94,17 @@ FIRST = "learning"  # the name of a phase's first training
 LEARNING = Stage(name=FIRST)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SecondTraining:
+    """What a plan has to know of a method that trains twice in every phase after the first. epochs: the method's
+    parameter that says how long; where it is None, as long as the first training. balanced: on as many images of every
+    class as the rarest has.
+    """
+
+    epochs: str
+    balanced: bool = False
+
+
 def rate_factor(training: TrainingParameters, epoch: int, epochs: int) -> float:
     """What the learning rate is multiplied by in `epoch` (0-based) of `epochs`."""
     warmup = training.warmup_epochs

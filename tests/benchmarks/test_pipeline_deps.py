@@ -109,6 +109,7 @@ def test_the_report_depends_on_what_it_prints() -> None:
     files = [path for room in rooms for path in room.glob("*.py") if path.stem in parts]
     needed = import_closure(*files)
     plain = {ROOT / name for name in ("benchmarks/suite/parameters.py", "datasets/arrays.py", "datasets/errors.py")}
+    plain.add(ROOT / "benchmarks/registry.py")  # a method's note changes with the method's file, a dep of its cells
     assert needed - plain <= deps
     assert len(files) == len(parts)
     assert set(parts) <= {path.stem for path in import_closure(ROOT / "benchmarks/report/suite_report.py")}

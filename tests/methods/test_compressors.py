@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cimbench.benchmarks.contract.requirements import REQUIREMENTS, subject
 from cimbench.benchmarks.registry import COMPRESSORS, load
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.images.image_store import ImageStore
@@ -220,3 +221,13 @@ def test_artifacts_alone_are_worn_and_not_stored() -> None:
     both = torch.arange(2)
     assert torch.equal(worn.dressed(images.resized(16), both), expected.batch(both, 16))
     assert not torch.equal(worn.worn, stored.batch(both, 16))
+
+
+@pytest.mark.usefixtures("workspace")
+@pytest.mark.parametrize("name", COMPRESSORS)
+def test_every_compressor_keeps_its_promises_on_pictures_of_unequal_sizes(name: str) -> None:
+    """The requirements of `cimbench check` that need no cell; test_contract.py has those of cells."""
+    checked = subject(name, {})
+    for words, requirement in REQUIREMENTS["compressor"][:4]:
+        requirement(checked)
+        assert words

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from cimbench.benchmarks.cell.run import Bench, build, remember, run_cell, task
+from cimbench.benchmarks.contract import promises, small_stream
 from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.registry import COMPRESSORS, METHODS, load
 from cimbench.benchmarks.suite.config import Suite, find_cell
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.images.image_store import ImageStore
-from cimbench.datasets.images.packed_store import open_store, save_store
+from cimbench.datasets.images.packed_store import open_store
 from cimbench.datasets.stream.split import make_split, save_split
 from cimbench.methods.memory.budget import UNITS
 from cimbench.methods.training.task import BatchReport, EpochReport
@@ -53,8 +54,7 @@ def epochs_for(compressor: str) -> dict[str, int]:
 
 def place(suite: Suite, store: ImageStore) -> None:
     """Put data and split where the cells look for them."""
-    save_store(store, suite.store)
-    save_split(make_split(store, suite.protocol, SEED), store, suite.split_path(SEED))
+    small_stream.place(suite, store, SEED)
 
 
 # every method with every compressor on the first source; on the others every method once and every compressor once
@@ -79,23 +79,8 @@ def test_every_combination_keeps_its_promises(workspace: Path, method: str, comp
         with pytest.raises(InputError, match="coloured has no object boxes; choose another"):
             run_cell(cell, Silent())
         return
-    record = run_cell(cell, Silent())
-    assert record.complete
-    assert not cell.checkpoint.exists()
-    bench = build(cell)
-    classes = len(store.class_names)
-    for number, phase in enumerate(record.phases):
-        seen = sum(record.group_sizes[: number + 1])
-        account = phase.memory
-        assert account["spent"] <= account["limit"] <= account["budget"]
-        assert len(account["exemplars"]) == seen
-        assert (sum(account["exemplars"]) > 0) == bench.method.uses_memory
-        assert ("nme" in phase.correct) == bench.method.uses_memory
-        for head in phase.correct:
-            assert len(phase.correct[head]) == number + 1
-            for right, among, tested in zip(phase.correct[head], phase.correct_top5[head], record.tested, strict=False):
-                assert 0 <= right <= among <= tested
-    if bench.method.uses_memory and classes >= 4:
+    record = promises.check_cell(cell)
+    if cell.build_method_parameters()[0].uses_memory and len(store.class_names) >= 4:
         assert min(record.phases[-1].memory["exemplars"]) >= 1
 
 
@@ -107,24 +92,8 @@ PAIRS = [(m, c) for m in METHODS for c in COMPRESSORS if m == "replay" or c in (
 @pytest.mark.parametrize(("method", "compressor"), PAIRS)
 def test_two_runs_are_equal_and_another_seed_is_not(method: str, compressor: str) -> None:
     suite = tiny_suite(training=epochs_for(compressor), **HELD_OUT)
-    store = coloured_store()
-    place(suite, store)
-
-    def bits(seed: int) -> tuple[list[float], dict[str, bytes]]:
-        """Losses, weights and stored exemplars after two phases."""
-        bench = build_with_split(suite, method, compressor, seed)
-        losses: list[float] = []
-        for phase in bench.stream:
-            bench.method.learn(task(bench, phase, losses, Silent()))
-            if bench.method.uses_memory:
-                remember(bench, phase)
-        state = {**bench.method.state_dict(), **bench.memory.state_dict()}
-        return losses, {name: value.numpy().tobytes() for name, value in state.items()}
-
-    one, two, other = bits(SEED), bits(SEED), bits(SEED + 1)
-    assert one == two
-    assert one[0] != other[0]
-    assert one[1]["network.branches.0.conv1.weight"] != other[1]["network.branches.0.conv1.weight"]
+    small_stream.place(suite, coloured_store(), SEED, SEED + 1)
+    promises.check_repeatable(*(find_cell(suite, method, compressor, seed) for seed in (SEED, SEED + 1)))
 
 
 def build_with_split(suite: Suite, method: str, compressor: str, seed: int) -> Bench:
@@ -140,16 +109,9 @@ def test_state_dict_carries_everything(method: str) -> None:
     """A fresh object with the state gives the same scores, features and next phase."""
     suite = tiny_suite(training={"base_epochs": 1, "epochs": 1})
     place(suite, coloured_store())
-    one = build(find_cell(suite, method, "none", SEED))
-    one.method.learn(task(one, one.stream.phase(0), [], Silent()))
-    other = build(find_cell(suite, method, "none", SEED))
-    other.method.load_state_dict({name: value.clone() for name, value in one.method.state_dict().items()})
-    images = one.stream.test_so_far(0).resized(16)
-    for bench in (one, other):
-        bench.method.learn(task(bench, bench.stream.phase(1), [], Silent()))
-    assert torch.equal(one.method.embed(images), other.method.embed(images))
-    for head, scores in one.method.scores(images).items():
-        assert torch.equal(scores, other.method.scores(images)[head])
+    cell = find_cell(suite, method, "none", SEED)
+    promises.check_state(cell)
+    promises.check_learning(cell)
 
 
 @pytest.mark.usefixtures("workspace")

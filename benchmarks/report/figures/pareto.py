@@ -12,13 +12,13 @@ from matplotlib.lines import Line2D
 
 from cimbench.benchmarks.records.metrics import headline
 from cimbench.benchmarks.records.record import Record
+from cimbench.benchmarks.registry import sees_all_data
 from cimbench.benchmarks.report.figures.labels import place_labels
 from cimbench.benchmarks.report.figures.plots import dress, looks
 from cimbench.benchmarks.report.intervals import band
 from cimbench.benchmarks.report.tables import groups_of_cells
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
-ALL_IMAGES = ("joint",)  # they keep no exemplars because they keep every image: a line, no point
 NOTE = (
     "A point is a method with a compressor after the last phase: average accuracy against the bytes of exemplars and "
     "of the model's weights and buffers. Of a method's heads the one with the highest mean over its cells is shown. "
@@ -70,7 +70,7 @@ def _best_heads(records: Sequence[Record]) -> dict[str, str]:
 
 
 def pareto_points(records: Sequence[Record]) -> list[Point]:
-    """One point a method and compressor, in the order of the records; those of ALL_IMAGES among them."""
+    """One point a method and compressor, in the order of the records; those that keep every image among them."""
     heads = _best_heads(records)
     return [
         Point(
@@ -88,7 +88,7 @@ def pareto_points(records: Sequence[Record]) -> list[Point]:
 
 def bounded_points(points: Sequence[Point]) -> list[Point]:
     """Those that do not keep every image."""
-    return [point for point in points if point.method not in ALL_IMAGES]
+    return [point for point in points if not sees_all_data(point.method)]
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
@@ -118,7 +118,7 @@ def pareto_figure(records: Sequence[Record]) -> Figure:
     axes.plot(*zip(*places, strict=True), "o--", color="#777777", linewidth=1, mfc="none", markersize=11, zorder=1,
               drawstyle="steps-post")  # fmt: skip
     for point in points:
-        if point.method in ALL_IMAGES:
+        if sees_all_data(point.method):
             _draw_bound(axes, point)
     _scales(axes, bounded)
     figure.legend(handles=_legend(colours, markers), fontsize=8, frameon=False, loc="outside lower center", ncols=3)

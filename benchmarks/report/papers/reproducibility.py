@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from cimbench.benchmarks.registry import METHODS, note
 from cimbench.benchmarks.report.papers.cells import PaperCell, paper_cells
 from cimbench.benchmarks.report.papers.spec import PaperTable, load_paper_table
-from cimbench.benchmarks.report.tables import METHOD_NOTES, formatted
+from cimbench.benchmarks.report.tables import formatted
 from cimbench.benchmarks.suite.compose import table_names
 from cimbench.datasets.arrays import write_atomically
 from cimbench.datasets.errors import InputError
@@ -97,7 +98,7 @@ def reproducibility_text(results: Path = Path("results")) -> str:
     for name in table_names():
         table = load_paper_table(name)
         parts.append(_published_section(table, paper_cells(table)))
-    notes = "\n".join(f"- {method}: {words}" for method, words in METHOD_NOTES.items())
+    notes = "\n".join(f"- {method}: {words}" for method in METHODS if (words := note(method)))
     parts += [
         "## What was measured here\n",
         f"Own settings have no published numbers beside them.\n\n{_measured_section(results)}\n",
