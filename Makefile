@@ -56,7 +56,7 @@ bench: install  ## throughput benchmarks of this machine, to results/throughput/
 		--benchmark-json=build/throughput.json
 	$(BIN)/python -m cimbench.benchmarks.throughput.report build/throughput.json
 
-lock: install  ## resolve requirements.lock anew
+lock: install  ## resolve requirements.lock again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
 		--custom-compile-command "make lock" --no-emit-index-url --constraint constraints.txt \
 		pyproject.toml -o requirements.lock

@@ -41,7 +41,7 @@ class DERParameters:
 
 
 class DER(Method):
-    """One new branch a phase beside the frozen ones; then the classifier anew on balanced data."""
+    """One new branch a phase beside the frozen ones; then the classifier again on balanced data."""
 
     note: ClassVar[str] = (
         "without channel masks and pruning (w/o P): the model grows by a whole network in every phase."

@@ -149,7 +149,7 @@ class FOSTER(Method):
         given, teacher = self.parameters, self.network.eval()
         self.student = copy.deepcopy(old).requires_grad_(True)
         self.student.freeze(0)
-        if teacher.adaptive and given.activations == "corrected":  # what the masks have learnt goes on
+        if teacher.rational_activations and given.activations == "corrected":  # what the masks have learnt goes on
             self.student.rational(0).copy_(teacher.rational(len(teacher.branches) - 1))
         self.student.head.grow(task.total_classes, generator(self.setup.seed, "student head", task.phase))
         weights = effective_number_weights(counts, given.beta2).float().to(self.setup.device)
@@ -170,7 +170,7 @@ class FOSTER(Method):
         network.head.weight[task.old_classes :] *= factor
 
     @property
-    def selector(self) -> Network:
+    def exemplar_network(self) -> Network:
         """The teacher or the student."""
         return self.network if self.parameters.selector == "teacher" else self.student
 

@@ -1,7 +1,7 @@
 """iCaRL: Incremental Classifier and Representation Learning (Rebuffi et al., CVPR 2017).
 
 Representation: algorithm 3. Exemplars: algorithms 4 and 5, in memory.py and herding.py. Prediction: algorithm 1, the
-head "nme" that the referee adds for every method with a memory.
+head "nme" that the evaluation harness adds for every method with a memory.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from cimbench.methods.training.task import Task
 
 @dataclass(frozen=True, kw_only=True)
 class JointParameters:
-    """epochs: of every phase, since each starts anew; None takes training.base_epochs."""
+    """epochs: of every phase, since each starts again; None takes training.base_epochs."""
 
     epochs: int | None = None
 
@@ -28,7 +28,7 @@ class Joint(Method):
 
     uses_memory: ClassVar[bool] = False
     sees_all_data: ClassVar[bool] = True
-    note: ClassVar[str] = "sees all images of all classes so far and starts anew in every phase."
+    note: ClassVar[str] = "sees all images of all classes so far and starts again in every phase."
 
     def __init__(self, setup: Setup, parameters: JointParameters) -> None:
         epochs = parameters.epochs or setup.training.base_epochs

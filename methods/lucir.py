@@ -82,6 +82,6 @@ class LUCIR(Method):
         for row, label in enumerate(range(task.old_classes, task.total_classes)):
             mine = torch.nonzero(labels == label).flatten()
             if len(mine):
-                shown = images.squashed_batch(mine, self.network.input_side)
+                shown = images.resized_batch(mine, self.network.input_side)
                 directions[row] = functional.normalize(in_eval(self.network, shown, "features"), dim=1).mean(0)
         self._head.imprint(directions)

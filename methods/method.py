@@ -22,7 +22,7 @@ from cimbench.methods.training.trainer import train
 class Setup:
     """What every method is given: the network to build, how to train it, the seed of its generators, the device.
 
-    adaptive: whether networks have rational activations beside their ReLUs, for compressors that learn them.
+    rational_activations: whether networks have them beside their ReLUs, for compressors that learn them.
     """
 
     network: NetworkParameters
@@ -30,7 +30,7 @@ class Setup:
     augmentation: AugmentParameters
     seed: int
     device: torch.device
-    adaptive: bool = False
+    rational_activations: bool = False
 
 
 class Method(ABC):
@@ -54,11 +54,11 @@ class Method(ABC):
     def new_network(self, *purpose: str | int) -> Network:
         """A freshly initialised network; `purpose` names its random stream."""
         random = generator(self.setup.seed, "initialise", *purpose)
-        made = Network(self.setup.network, random, self.head, adaptive=self.setup.adaptive)
+        made = Network(self.setup.network, random, self.head, rational_activations=self.setup.rational_activations)
         return made.to(self.setup.device)
 
     @property
-    def selector(self) -> Network:
+    def exemplar_network(self) -> Network:
         """The network that boxes, features for herding and nearest means come from."""
         return self.network
 
@@ -85,7 +85,7 @@ class Method(ABC):
 
     def embed(self, images: Tensor) -> Tensor:
         """Features (N, F) of images (N, 3, S, S) uint8, for herding and nearest means."""
-        return in_eval(self.selector, images, "features")
+        return in_eval(self.exemplar_network, images, "features")
 
     def scores(self, images: Tensor) -> dict[str, Tensor]:
         """Scores (N, classes) of images (N, 3, S, S) uint8 for each of the method's own heads."""

@@ -79,7 +79,7 @@ def test_the_steps_for_a_data_set(examples: dict[str, str], tmp_path: Path, monk
 
 
 def committed(name: str) -> str:
-    """A file as it is in git: `make repro` writes the working copy anew, with another machine's numbers."""
+    """A file as it is in git: `make repro` writes the working copy again, with another machine's numbers."""
     shown = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True, text=True)
     if shown.returncode:
         pytest.skip(f"git has no {name}: {shown.stderr.strip()}")

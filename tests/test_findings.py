@@ -131,15 +131,18 @@ def test_the_prose_says_what_the_intervals_say() -> None:
     name = "tiny-masks/tables/differences.md"
     (full,) = rows_of(name, method="icarl", compressor="full", head="nme", against="none")
     assert said(FINDINGS, "iCaRL's", full[more].split()[0].lstrip("-"), "points", "significant")
-    assert full["average accuracy: beyond noise"] == "yes"
+    assert full["average accuracy: significant at 95 %"] == "yes"
     (replay,) = rows_of(name, method="replay", compressor="class_activation", head="nme", against="none")
-    assert (replay["average accuracy: beyond noise"], replay["last accuracy: beyond noise"]) == ("yes", "no")
+    assert (replay["average accuracy: significant at 95 %"], replay["last accuracy: significant at 95 %"]) == (
+        "yes",
+        "no",
+    )
     against = [row for row in rows_of(name, against="class_activation") if SHOWN[row["method"]] == row["head"]]
     beyond = [
         (row["method"], row["compressor"], metric)
         for row in against
         for metric in ("average accuracy", "last accuracy")
-        if row["compressor"] in BOXES and row[f"{metric}: beyond noise"] == "yes"
+        if row["compressor"] in BOXES and row[f"{metric}: significant at 95 %"] == "yes"
     ]
     assert beyond == [("foster", "cim", "last accuracy")]
     shares = [row["mask level, time (%)"] for row in rows_of("tiny-masks/tables/boxes.md", compressor="cim")]

@@ -66,7 +66,7 @@ def test_why_masks_do_not_pay_there(place: int) -> None:
 
 def test_what_is_said_of_them_is_what_intervals_say() -> None:
     """Significant are full-image downsampling with FOSTER's teacher and ground-truth boxes with nearest means alone."""
-    beyond = "last accuracy: beyond noise"
+    beyond = "last accuracy: significant at 95 %"
 
     def noise(suite: str, method: str, compressor: str, head: str) -> str:
         wanted = {"method": method, "compressor": compressor, "head": head, "against": "class_activation"}
@@ -100,7 +100,7 @@ def test_units_on_photographs() -> None:
         assert held[0] < held[1]
 
 
-def test_no_unit_shows_a_difference_beyond_noise() -> None:
+def test_no_unit_shows_a_significant_difference() -> None:
     for row in printed("units"):
         if row["1"] == "cim":
             for low, high in re.findall(r"\[([+-][\d.]+), ([+-][\d.]+)\]", " ".join(row.values())):

@@ -74,7 +74,7 @@ def load_model(path: Path) -> tuple[Method, Record]:
         augmentation=build(AugmentParameters, config["augment"], f"{path}: augment"),
         seed=config["seed"],
         device=torch.device("cpu"),
-        adaptive=compressor_class.needs_rationals and method_class.uses_memory,
+        rational_activations=compressor_class.rational_activations and method_class.uses_memory,
     )
     own = {name: value for name, value in config["method"].items() if name != "name"}
     method: Method = method_class(setup, build(parameters, own, f"{path}: method"))

@@ -10,7 +10,7 @@ _PEAK_IS_RESET_BY = "5"  # proc(5): writing it to clear_refs resets VmHWM
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Measure anew from now on: the device's memory on a GPU, else the process's."""
+    """Measure again from now on: the device's memory on a GPU, else the process's."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return

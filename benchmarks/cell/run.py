@@ -99,7 +99,7 @@ def build(cell: Cell) -> Bench:
         augmentation=cell.augment,
         seed=cell.seed,
         device=device,
-        adaptive=compressor_class.needs_rationals and method_class.uses_memory,
+        rational_activations=compressor_class.rational_activations and method_class.uses_memory,
     )
     method: Method = method_class(setup, method_parameters)
     training_images = stream.train_so_far(len(stream) - 1)
@@ -196,7 +196,7 @@ def task(bench: Bench, phase: Phase, losses: list[float], listener: Listener, pr
             images=feed,
             labels=images.labels.to(bench.device),
             exemplars=memory.store if len(memory) else None,
-            artifacts=Artifacts(images, memory.compressor, memory.worn_form, random, side, feed.ahead == 0)
+            artifacts=Artifacts(images, memory.compressor, memory.augmentation_form, random, side, feed.ahead == 0)
             if wears
             else None,
         ),
@@ -213,7 +213,7 @@ def remember(bench: Bench, phase: Phase) -> None:
     """Let the memory take the phase's exemplars, by the method's selecting network."""
     held_out = bench.stream.validation(phase.index) if bench.memory.compressor.needs_held_out else None
     random = generator(bench.cell.seed, "selection", phase.index)
-    bench.memory.remember(phase, bench.method.selector, random, held_out)
+    bench.memory.remember(phase, bench.method.exemplar_network, random, held_out)
 
 
 def evaluate_phase(bench: Bench, phase: Phase) -> Evaluation:
@@ -227,7 +227,7 @@ def keep(bench: Bench, phase: Phase, record: Record, evaluation: Evaluation) -> 
     """Write the phase's results, then the checkpoint: what a checkpoint says is done is on the disk."""
     folder = bench.cell.folder
     for name, write in (("gallery", write_gallery), ("boxes", write_boxes)):
-        write(folder / f"{name}-phase-{phase.index + 1}.png", phase, bench.memory, bench.method.selector)
+        write(folder / f"{name}-phase-{phase.index + 1}.png", phase, bench.memory, bench.method.exemplar_network)
     if record.complete:
         confusion = {head: matrix.numpy() for head, matrix in evaluation.confusion.items()}
         save_arrays(folder / "confusion.npz", confusion, {"rows": "true class", "columns": "predicted class"})

@@ -53,7 +53,7 @@ class Bar:
         self._rich.start()
 
     def _switch(self, counted: str | None, done: int = 0) -> None:
-        """Go over to counting something else, or anew, with a rate of its own."""
+        """Go over to counting something else, or again, with a rate of its own."""
         if counted != self._counted or done < self._begun[1]:
             self.close()
             self._counted, self._begun = counted, (time.monotonic(), done)
@@ -152,7 +152,9 @@ class CellProgress:
         memory = f"; {held} exemplars in {last.memory['bytes_held'] / 1e3:.1f} kB" if held else ""
         self._bar.line(f"{self._bar.title}: phase {len(record.phases)}/{self._phases} accuracy {heads}{memory}")
         if last.memory["kept_whole"]:
-            self._bar.line(f"  {last.memory['kept_whole']} images say nothing about where to look and are kept whole")
+            self._bar.line(
+                f"  {last.memory['kept_whole']} images stored uncompressed: constant activation map, or no bounding box"
+            )
         if last.memory["exhausted_classes"]:
             self._bar.line(f"  {last.memory['exhausted_classes']} new classes have fewer images than their share holds")
 

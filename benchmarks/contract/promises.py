@@ -136,8 +136,8 @@ def check_boxes(compressor: Compressor, images: ImageStore, network: Network) ->
         f"boxes are {tuple(one.xyxy.shape)} {one.xyxy.dtype}; give ({len(images)}, 4) int64",
     )
     require(
-        tuple(one.kept_whole.shape) == (len(images),) and one.kept_whole.dtype == torch.bool,
-        f"kept_whole is {tuple(one.kept_whole.shape)} {one.kept_whole.dtype}; give ({len(images)},) bool",
+        tuple(one.stored_whole.shape) == (len(images),) and one.stored_whole.dtype == torch.bool,
+        f"stored_whole is {tuple(one.stored_whole.shape)} {one.stored_whole.dtype}; give ({len(images)},) bool",
     )
     height, width = images.sizes.unbind(1)
     x0, y0, x1, y1 = one.xyxy.cpu().unbind(1)

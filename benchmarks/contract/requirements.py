@@ -98,7 +98,7 @@ def _cells(checked: Subject) -> list[Cell]:
     artifacts = getattr(parameters, "artifacts", None)
     own = {checked.name: dataclasses.asdict(parameters)}
     by_kind = {kind: own if kind == checked.kind else {} for kind in ("method", "compressor")}
-    epochs = 1 if artifacts is None else artifacts.refresh_epochs + 1  # so that something is worn
+    epochs = 1 if artifacts is None else artifacts.refresh_epochs + 1  # so that something is shown
     suite = small_suite(epochs, by_kind["method"], by_kind["compressor"])
     place(suite, coloured_store(), *SEEDS)
     names = {"method": "replay", "compressor": "none", checked.kind: checked.name}
@@ -128,7 +128,7 @@ def _images() -> tuple[ImageStore, Network]:
     boxes, labels = torch.cat([store.boxes for store in stores]), torch.cat([store.labels for store in stores])
     boxes[:, 3].clamp_(max=16)
     values = NetworkParameters(architecture="resnet8", stem="strided", width=4, input_side=16)
-    network = Network(values, torch.Generator().manual_seed(0), "linear", adaptive=True)
+    network = Network(values, torch.Generator().manual_seed(0), "linear", rational_activations=True)
     network.head.grow(len(stores[0].class_names), torch.Generator().manual_seed(1))
     return ImageStore.from_images(images, labels, boxes=boxes), network
 

@@ -14,9 +14,9 @@ from cimbench.datasets.arrays import write_atomically
 
 NOTE = (
     "Means over phases, ± the deviation over seeds. Box: share of an exemplar's area that keeps its pixels. Overlap: "
-    "intersection over union of new exemplars' boxes with people's. Phi: root mean square of how far the activations' "
-    "coefficients have moved by the last phase. Mask level: its share of the time of learning, and the bytes that the "
-    "graph of one step holds beside the most memory in use while learning."
+    "intersection over union of new exemplars' boxes with ground-truth boxes. Phi: root mean square of how far the "
+    "activations' coefficients have moved by the last phase. Mask level: share of training time spent on mask updates; "
+    "memory of one update's autograd graph, and peak memory of training."
 )
 
 

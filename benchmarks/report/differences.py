@@ -30,7 +30,7 @@ class Difference:
     pairs: int
 
     @property
-    def beyond_noise(self) -> bool:
+    def significant(self) -> bool:
         """Whether 0 is outside the interval."""
         return self.low > 0 or self.high < 0
 
@@ -87,6 +87,6 @@ def differences_table(records: Sequence[Record]) -> pd.DataFrame:
             ]
             found = paired(*scores)
             row[f"{words}: difference [95 %]"] = found.text()
-            row[f"{words}: beyond noise"] = "yes" if found.beyond_noise else "no"
+            row[f"{words}: significant at 95 %"] = "yes" if found.significant else "no"
         rows.append(row)
     return pd.DataFrame(rows)

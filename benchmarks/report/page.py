@@ -24,7 +24,9 @@ from cimbench.datasets.arrays import write_atomically
 NAME = "report.html"
 PICTURE_BYTES = 900_000  # of galleries, and as many of boxes, in the page; the others are named
 GALLERY = "Each row a class: the image, the map (where there is one), its box, and what is replayed of it."
-BOXES = "A row a cell, from the first phase to the last. White: the exemplar's box. Black: people's. Grey: no map."
+BOXES = (
+    "A row a cell, from the first phase to the last. White: the exemplar's box. Black: ground-truth box. Grey: no map."
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,7 @@ def boxes(records: Sequence[Record]) -> Table | None:
 
 
 def sizes(records: Sequence[Record], cells: Sequence[Path], prepared: Path) -> Table | None:
-    """Accuracy by the size of objects; None where people have drawn no boxes, or the prepared data are not here."""
+    """Accuracy by the size of objects; None where no bounding box is annotated, or the prepared data are not here."""
     found = found_sizes(records, cells, prepared)
     return None if found is None else _table("Sizes of objects", found.table, 3, HEADING, *found.groups)
 

@@ -22,7 +22,7 @@ SHARES = {"small": 0.3, "middle": 0.4, "large": 0.3}
 
 
 def mean_areas(store: ImageStore) -> dict[str, float]:
-    """Mean share of the image that people's boxes take, over a class's training images that have one.
+    """Mean share of the image that ground-truth boxes take, over a class's training images that have one.
 
     A class without any is left out.
     """

@@ -222,13 +222,13 @@ def check_held_out(suite: Suite, compressor: str) -> None:
 
 
 def check_artifacts(cell: Cell) -> None:
-    """Raise InputError where new images would wear compressed versions only after the last epoch of every phase."""
+    """Raise InputError where new images would be shown compressed only after the last epoch of every phase."""
     _, parameters = cell.build_compressor_parameters()
     artifacts, longest = getattr(parameters, "artifacts", None), max(cell.training.base_epochs, cell.training.epochs)
     if artifacts is not None and artifacts.refresh_epochs >= longest:
         raise InputError(
             f"compressors.{cell.compressor}.artifacts.refresh_epochs is {artifacts.refresh_epochs}, but no phase has "
-            f"more than {longest} epochs, so nothing would be worn; give less, or artifacts: null"
+            f"more than {longest} epochs, so no compressed version would be shown; give less, or artifacts: null"
         )
 
 

@@ -35,7 +35,7 @@ def test_mask_level(
     """At once, and in parts; gradients equal to the plain ones up to rounding."""
     architecture, stem, width, side = SIZES[device]
     parameters = NetworkParameters(architecture=architecture, stem=stem, width=width, input_side=side)
-    network = Network(parameters, torch.Generator().manual_seed(0), adaptive=True)
+    network = Network(parameters, torch.Generator().manual_seed(0), rational_activations=True)
     network.head.grow(10, torch.Generator().manual_seed(0))
     network.to(device).eval()
     random = torch.Generator().manual_seed(0)

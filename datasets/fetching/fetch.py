@@ -172,7 +172,7 @@ def _download(mirror: str, target: Path, checksum: str, display: Display, patien
     with Partial(target, checksum, display) as partial:
         persist(attempt, mirror, partial, patience)
         if partial.doubtful and not partial.running_checksum().matches():
-            display.line(f"{target.name}: continued, it has a wrong checksum; the download begins anew")
+            display.line(f"{target.name}: continued, it has a wrong checksum; the download begins again")
             partial.discard()
             persist(attempt, mirror, partial, patience)
         if not partial.running_checksum().matches():

@@ -142,7 +142,7 @@ class Partial:
         return self.origin.size if self.origin else None
 
     def start(self, origin: Origin) -> None:
-        """Begin anew, with the bytes of `origin`."""
+        """Begin again, with the bytes of `origin`."""
         self.discard()
         self.bind(origin)
 

@@ -51,7 +51,7 @@ Attempt = Callable[[str, Partial, Patience], None]
 def persist(attempt: Attempt, address: str, partial: Partial, patience: Patience) -> None:
     """Attempt until `partial` holds all that `address` has; MirrorError when it refuses or patience is at its end.
 
-    Bounded: progress resets the count of failures, but not that of downloads begun anew.
+    Bounded: progress resets the count of failures, but not that of downloads begun again.
     """
     failures = restarts = 0
     while not (partial.complete and partial.may_continue(address)):
@@ -60,9 +60,9 @@ def persist(attempt: Attempt, address: str, partial: Partial, patience: Patience
             attempt(address, partial, patience)
             break
         except AttemptError as error:
-            anew = partial.discarded > discarded
-            restarts += anew
-            failures = failures + 1 if anew or partial.size - size < patience.least_bytes else 0
+            again = partial.discarded > discarded
+            restarts += again
+            failures = failures + 1 if again or partial.size - size < patience.least_bytes else 0
             if max(failures, restarts) >= patience.attempts:
                 reason = f"{error}; given up after {patience.attempts} attempts without progress"
                 raise MirrorError(reason) from error

@@ -1,4 +1,4 @@
-"""What was fetched for a data set: a small file that tells DVC whether its pictures have to be prepared anew."""
+"""What was fetched for a data set: a small file that tells DVC whether its pictures have to be prepared again."""
 
 from __future__ import annotations
 

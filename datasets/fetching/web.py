@@ -147,7 +147,7 @@ def _origin(response: requests.Response, address: str, size: int | None) -> Orig
 
 
 def _begin(response: requests.Response, address: str, partial: Partial) -> int | None:
-    """Begin anew with the first bytes of a whole file; how many follow. Nothing is thrown away for a web page."""
+    """Begin again with the first bytes of a whole file; how many follow. Nothing is thrown away for a web page."""
     size = _length(response)
     if size is None and not _is_chunked(response) and not partial.checksum:
         raise MirrorError(
@@ -164,7 +164,7 @@ def _begin(response: requests.Response, address: str, partial: Partial) -> int |
 
 
 def _continue(response: requests.Response, address: str, asked: int, partial: Partial) -> int:
-    """How many bytes follow those that are there; the partial file is begun anew where they do not belong to it."""
+    """How many bytes follow those that are there; the partial file is begun again where they do not belong to it."""
     text = response.headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", text.strip())
     first, last = (int(match[1]), int(match[2])) if match else (-1, -1)
@@ -187,7 +187,7 @@ def _continue(response: requests.Response, address: str, asked: int, partial: Pa
 
 
 def _beyond_the_end(response: requests.Response, partial: Partial) -> None:
-    """Nothing where the partial file is the whole file; else it is begun anew."""
+    """Nothing where the partial file is the whole file; else it is begun again."""
     total = response.headers.get("Content-Range", "").strip().removeprefix("bytes */")
     whole = partial.running_checksum().matches() if partial.checksum else total == str(partial.size)
     if not whole:

@@ -15,7 +15,7 @@ class PrepareParameters:
     """short_side: pixels to which the shorter side is reduced, antialiased, never enlarged; None keeps sizes.
 
     encoding: "raw" pixels; "jpeg" of `quality`; or "original", the files' own bytes (short_side None), of which those
-    that are no RGB or grayscale JPEG are encoded anew with `quality`. damaged_limit: pictures that may be undecodable;
+    that are no RGB or grayscale JPEG are encoded again with `quality`. damaged_limit: pictures that may be undecodable;
     they are left out, and listed in the index and in the splits. pixel_limit: a picture with more pixels counts as
     damaged.
     """

@@ -121,7 +121,7 @@ def _existing(folder: Path, identity: str) -> PackedStore | None:
     try:
         made = load_arrays(folder / INDEX)[1]["made"]
         return open_store(folder) if made.get("identity") == identity else None
-    except (InputError, KeyError):  # absent, damaged or of another version: it is made anew
+    except (InputError, KeyError):  # absent, damaged or of another version: it is made again
         return None
 
 

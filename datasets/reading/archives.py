@@ -128,7 +128,7 @@ class ZipFiles(Files):
             self._archive = zipfile.ZipFile(path)
             members = self._archive.infolist()
         if any(m.flag_bits & 1 for m in members):
-            raise InputError(f"{path}: is encrypted; unpack it with its password, and name the folder or pack it anew")
+            raise InputError(f"{path}: is encrypted; unpack it with its password, and name the folder or pack it again")
         links = [m.filename for m in members if (m.external_attr >> 16) & 0o170000 == 0o120000]
         _refuse_hostile(path, links + [m.filename for m in members if _is_hostile(m.filename)])
         _check_expansion(path, sum(m.file_size for m in members))

@@ -57,7 +57,7 @@ class Feed(ABC):
     def batch(self, indices: Tensor) -> Tensor:
         """(B, 3, side, side) uint8 on the device, channels last on a CPU, for (B,) int64 numbers."""
 
-    def squashed_batch(self, indices: Tensor, side: int) -> Tensor:
+    def resized_batch(self, indices: Tensor, side: int) -> Tensor:
         """`batch` at another side."""
         images = self.batch(indices)
         return images if side == self.side else resized(images, side)

@@ -1,4 +1,4 @@
-"""Artifact augmentation alone (CIM's ablation row 2): new images wear compressed versions, exemplars are whole."""
+"""Artifact augmentation alone (CIM's ablation row 2): new images are shown compressed, exemplars are not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cimbench.methods.networks.network import Network
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactsOnlyParameters:
-    """ratio, threshold, resampling: of what is worn, as for plain class activation. artifacts: when it is."""
+    """ratio, threshold, resampling: of the compressed versions, as for class activation. artifacts: their schedule."""
 
     ratio: float = 4.0
     threshold: float = 0.6
@@ -53,7 +53,7 @@ class ArtifactsOnly(Compressor):
         self._worn = _Worn(parameters)
 
     @property
-    def worn(self) -> Compressor:
+    def augmentation_compressor(self) -> Compressor:
         """Plain class activation."""
         return self._worn
 
@@ -63,4 +63,4 @@ class ArtifactsOnly(Compressor):
 
     def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:  # noqa: ARG002
         """Around everything."""
-        return Boxes.everywhere_guided(whole_image_boxes(images.sizes))
+        return Boxes.of(whole_image_boxes(images.sizes))

@@ -50,7 +50,7 @@ class CenterBox(Compressor):
 
     def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:  # noqa: ARG002
         """Around the image's centre."""
-        extents, kept_whole = box_extents(images, network, self.parameters.threshold, self.parameters.area)
+        extents, stored_whole = box_extents(images, network, self.parameters.threshold, self.parameters.area)
         room = images.sizes.flip(1) - extents  # across, down
         corners = room // 2
-        return Boxes(torch.cat([corners, corners + extents], 1), kept_whole)
+        return Boxes(torch.cat([corners, corners + extents], 1), stored_whole)

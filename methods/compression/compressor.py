@@ -24,9 +24,9 @@ from cimbench.methods.networks.network import Network
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactParameters:
-    """While a phase is learnt, its new images wear their own compressed version with a probability that grows.
+    """While a phase is learnt, its new images are shown as their own compressed version with a probability that grows.
 
-    It is 0 at first, and `step` more each time the boxes are made anew, every `refresh_epochs` epochs, so that old and
+    It is 0 at first, and `step` more each time the boxes are made again, every `refresh_epochs` epochs, so that old and
     new images come to look alike (CIM's paper: 0.1 and 40).
     """
 
@@ -75,7 +75,9 @@ class Compressor(ABC):
 
     needs_held_out: ClassVar[bool] = False
     needs_object_boxes: ClassVar[bool] = False
-    needs_rationals: ClassVar[bool] = False  # whether the host's networks have rational activations beside their ReLUs
+    rational_activations: ClassVar[bool] = (
+        False  # whether the host's networks have rational activations beside their ReLUs
+    )
     artifacts: ArtifactParameters | None = None
 
     @abstractmethod
@@ -87,8 +89,8 @@ class Compressor(ABC):
         """Boxes for images, of one size or of many, whose classes `network` is learning or has learnt."""
 
     @property
-    def worn(self) -> Compressor:
-        """What makes the compressed versions that new images wear."""
+    def augmentation_compressor(self) -> Compressor:
+        """What makes the compressed versions that new images are shown as."""
         return self
 
     def maps(self, images: ImageStore, network: Network) -> Tensor | None:  # noqa: ARG002
@@ -125,10 +127,10 @@ class Compressor(ABC):
 
 
 class Compressed(NamedTuple):
-    """exemplars: one for each image, in the images' order. kept_whole: (N,) bool, see Boxes."""
+    """exemplars: one for each image, in the images' order. stored_whole: (N,) bool, see Boxes."""
 
     exemplars: ExemplarStore
-    kept_whole: Tensor
+    stored_whole: Tensor
 
 
 def compressed(
@@ -141,4 +143,4 @@ def compressed(
 def with_boxes(images: ImageStore, boxes: Boxes, form: Format, device: torch.device) -> Compressed:
     """Every image as an exemplar of that format, with boxes already chosen: what artifact augmentation needs too."""
     exemplars = ExemplarStore.from_packed(pack_store(images, boxes.xyxy, form, device), form)
-    return Compressed(exemplars, boxes.kept_whole)
+    return Compressed(exemplars, boxes.stored_whole)

@@ -42,4 +42,4 @@ class Full(Compressor):
 
     def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:  # noqa: ARG002
         """Nothing is kept at full resolution."""
-        return Boxes.everywhere_guided(torch.zeros(len(images), 4, dtype=torch.int64))
+        return Boxes.of(torch.zeros(len(images), 4, dtype=torch.int64))

@@ -40,4 +40,4 @@ class Jpeg(Compressor):
 
     def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:  # noqa: ARG002
         """The whole image, for every image."""
-        return Boxes.everywhere_guided(whole_image_boxes(images.sizes))
+        return Boxes.of(whole_image_boxes(images.sizes))

@@ -31,4 +31,4 @@ class NoCompression(Compressor):
 
     def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:  # noqa: ARG002
         """The whole image, for every image."""
-        return Boxes.everywhere_guided(whole_image_boxes(images.sizes))
+        return Boxes.of(whole_image_boxes(images.sizes))

@@ -1,4 +1,4 @@
-"""People's boxes, where the data set has them: an oracle that no learned mask beats by much."""
+"""Ground-truth boxes, where the data set has them: an oracle that no learned mask beats by much."""
 
 from __future__ import annotations
 

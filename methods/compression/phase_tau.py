@@ -1,4 +1,4 @@
-"""Class activation boxes whose threshold is chosen anew in every phase (CIM's ablation row 7)."""
+"""Class activation boxes whose threshold is chosen again in every phase (CIM's ablation row 7)."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class RandomBox(Compressor):
 
     def boxes(self, images: ImageStore, network: Network, random: torch.Generator) -> Boxes:
         """Every place at which the box fits is as likely."""
-        extents, kept_whole = box_extents(images, network, self.parameters.threshold, self.parameters.area)
+        extents, stored_whole = box_extents(images, network, self.parameters.threshold, self.parameters.area)
         room = images.sizes.flip(1) - extents  # across, down
         corners = (torch.rand(len(images), 2, generator=random, dtype=torch.float64) * (room + 1)).long()
-        return Boxes(torch.cat([corners, corners + extents], 1), kept_whole)
+        return Boxes(torch.cat([corners, corners + extents], 1), stored_whole)

@@ -30,10 +30,10 @@ class BudgetExceededError(RuntimeError):
 class MemoryAccount:
     """What the memory holds after a phase. Bytes are real; cost and share are in the budget's unit.
 
-    kept_whole: images of this phase's classes of which nothing said where to look (a constant activation map, no object
-    box). exhausted_classes: classes of this phase that had no image left for what remained of their share. chosen: what
-    the compressor chose for this phase, by name. measured: numbers of its learning in this phase. box_overlap: mean
-    intersection over union of this phase's exemplars' boxes with people's; None where the data set has none.
+    stored_whole: images of this phase's classes without a usable box (constant activation map, or no bounding box).
+    exhausted_classes: classes of this phase that had no image left for what remained of their share. chosen: what the
+    compressor chose for this phase, by name. measured: numbers of its learning in this phase. box_overlap: mean
+    intersection over union of this phase's exemplars' boxes with ground-truth boxes; None where the data set has none.
     """
 
     unit: str
@@ -44,15 +44,17 @@ class MemoryAccount:
     class_share: float
     bytes_held: int
     mean_box_area: float
-    kept_whole: int
+    stored_whole: int
     exhausted_classes: int
     chosen: dict[str, float]
     measured: dict[str, float]
     box_overlap: float | None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return asdict(self)
+        """Plain numbers; `kept_whole` is the name that records have for `stored_whole`."""
+        plain = asdict(self)
+        plain["kept_whole"] = plain.pop("stored_whole")
+        return plain
 
 
 class ExemplarMemory:
@@ -71,7 +73,7 @@ class ExemplarMemory:
         self.form = compressor.format(budget.parameters.stored_by)
         self.store = ExemplarStore.empty(self.form, device)
         self.names: list[str] = []  # for galleries and tests; replay never reads it
-        self.kept_whole = 0
+        self.stored_whole = 0
         self.exhausted_classes = 0
         self.overlaps = torch.empty(0)
 
@@ -79,9 +81,9 @@ class ExemplarMemory:
         return len(self.store)
 
     @property
-    def worn_form(self) -> Format:
+    def augmentation_form(self) -> Format:
         """How the compressed versions of new images are stored while they are learnt."""
-        return self.compressor.worn.format(self.budget.parameters.stored_by)
+        return self.compressor.augmentation_compressor.format(self.budget.parameters.stored_by)
 
     def features(self, exemplars: ExemplarStore, network: Network) -> Tensor:
         """Features (n, F) of the exemplars as replay will show them, for herding."""
@@ -103,7 +105,7 @@ class ExemplarMemory:
         """
         share = self.budget.share(phase.total_classes)
         self.shrink(share)
-        self.kept_whole = self.exhausted_classes = 0
+        self.stored_whole = self.exhausted_classes = 0
         if held_out is not None:
             self.compressor.tune(held_out, network, self.form)
         kept, overlaps = [self.store], []
@@ -125,7 +127,7 @@ class ExemplarMemory:
     def candidates(self, images: ImageStore, network: Network, random: torch.Generator) -> ExemplarStore:
         """Every image as the exemplar it would be, in order."""
         found = compressed(images, self.compressor, network, self.form, random)
-        self.kept_whole += int(found.kept_whole.sum())
+        self.stored_whole += int(found.stored_whole.sum())
         return found.exemplars
 
     def shrink(self, share: float) -> None:
@@ -160,7 +162,7 @@ class ExemplarMemory:
             class_share=share,
             bytes_held=len(self.store.buffer),
             mean_box_area=float(area_shares(headers.boxes, headers.sizes).mean()) if len(self) else 0.0,
-            kept_whole=self.kept_whole,
+            stored_whole=self.stored_whole,
             exhausted_classes=self.exhausted_classes,
             chosen=self.compressor.report(),
             measured=self.compressor.measured(),

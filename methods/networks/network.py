@@ -49,14 +49,19 @@ class Network(nn.Module):
 
     auxiliary: a second head that a method learns beside the first and drops afterwards; forward leaves it out.
     head: "linear", or "cosine" on features without the last ReLU (LUCIR). frozen: how many of the first branches are
-    not learnt from now on; their batch statistics stay as they are, too. adaptive: see ResNet.
+    not learnt from now on; their batch statistics stay as they are, too. rational_activations: see ResNet.
     """
 
     def __init__(
-        self, parameters: NetworkParameters, random: torch.Generator, head: str = "linear", *, adaptive: bool = False
+        self,
+        parameters: NetworkParameters,
+        random: torch.Generator,
+        head: str = "linear",
+        *,
+        rational_activations: bool = False,
     ) -> None:
         super().__init__()
-        self.adaptive = adaptive
+        self.rational_activations = rational_activations
         self.parameters_given = parameters
         self.input_side = parameters.input_side
         self.head_kind = head
@@ -68,7 +73,9 @@ class Network(nn.Module):
     def _branch(self, random: torch.Generator) -> ResNet:
         given = self.parameters_given
         blocks, activated = ARCHITECTURES[given.architecture], self.head_kind != "cosine"
-        branch = ResNet(blocks, given.width, given.stem, last_activation=activated, adaptive=self.adaptive)
+        branch = ResNet(
+            blocks, given.width, given.stem, last_activation=activated, rational_activations=self.rational_activations
+        )
         initialise(branch, random)
         layout = torch.channels_last if given.channels_last else torch.contiguous_format
         return branch.to(memory_format=layout)
@@ -132,7 +139,7 @@ class Network(nn.Module):
 
     def rational(self, branch: int) -> Tensor:
         """The coefficients (positions, 10) of a branch's rational activations; InputError where it has none."""
-        if not self.adaptive:
+        if not self.rational_activations:
             raise InputError("the network has no rational activations; it was built without")
         found = self.branches[branch]
         assert isinstance(found, ResNet)

@@ -68,15 +68,21 @@ STEMS = {
 class ResNet(nn.Module):
     """Stages of BasicBlocks, channels doubling from `width`. (B, 3, S, S) -> maps (B, features, s, s).
 
-    last_activation: whether the last block ends in its ReLU; LUCIR's does not. adaptive: whether every ReLU has a
-    rational activation beside it, whose coefficients (positions, 10) are the buffer `rational`: the stem's, then two a
+    last_activation: whether the last block ends in its ReLU; LUCIR's does not. rational_activations: whether every ReLU
+    has one beside it, whose coefficients (positions, 10) are the buffer `rational`: the stem's, then two a
     block. It is a buffer since ordinary learning leaves it alone.
     """
 
     rational: Tensor
 
     def __init__(
-        self, blocks: tuple[int, ...], width: int, stem: str, *, last_activation: bool = True, adaptive: bool = False
+        self,
+        blocks: tuple[int, ...],
+        width: int,
+        stem: str,
+        *,
+        last_activation: bool = True,
+        rational_activations: bool = False,
     ) -> None:
         super().__init__()
         kernel, stride, pooled = STEMS[stem]
@@ -96,9 +102,9 @@ class ResNet(nn.Module):
         last.activated = last_activation
         self.features = channels
         self.positions = 1 + 2 * sum(blocks)
-        self.adaptive = adaptive
+        self.rational_activations = rational_activations
         self.last_activation = last_activation
-        if adaptive:
+        if rational_activations:
             self.register_buffer("rational", start_values(self.positions))
 
     def positions_read(self, activation: str) -> list[int]:
@@ -111,7 +117,7 @@ class ResNet(nn.Module):
         check_choice("activation", activation, ACTIVATIONS)
         if activation == "relu":
             return [None] * self.positions
-        if not self.adaptive:
+        if not self.rational_activations:
             raise InputError("the network has no rational activations; it was built without")
         relus = 0 if activation == "rational" else self.positions - 2
         return [None if number < relus else row for number, row in enumerate(self.rational)]

@@ -19,7 +19,7 @@ class Pool:
     """New images first, exemplars after them, under one numbering.
 
     images: the new ones. labels: (N,) of these, on the device. exemplars: replayed ones, as bytes there. artifacts:
-    what new images wear while they are learnt, or None. members: (n,) the items that take part, None for all.
+    what new images are shown as while they are learnt, or None. members: (n,) the items that take part, None for all.
     """
 
     images: Feed
@@ -56,21 +56,21 @@ class Pool:
         return self.images.device
 
     def refresh(self, epoch: int, network: Network) -> None:
-        """Let what new images wear follow the network."""
+        """Let what new images are shown as follow the network."""
         if self.artifacts is not None:
             self.artifacts.before_epoch(epoch, network)
 
-    def dress(self, random: torch.Generator) -> None:
-        """Draw which new images wear it from now on."""
+    def draw_augmented(self, random: torch.Generator) -> None:
+        """Draw which new images are shown as it from now on."""
         if self.artifacts is not None:
-            self.artifacts.dress(random)
+            self.artifacts.draw_augmented(random)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What new images wear; nothing where they wear nothing."""
+        """What new images are shown as; nothing where there are none."""
         return self.artifacts.state_dict() if self.artifacts is not None else {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Wear what was worn."""
+        """Take over a saved state."""
         if self.artifacts is not None:
             self.artifacts.load_state_dict(state)
 
@@ -92,7 +92,7 @@ class Pool:
         new = indices[is_new]
         fresh = self.images.batch(new)
         if self.artifacts is not None:
-            fresh = self.artifacts.dressed(fresh, new)
+            fresh = self.artifacts.apply(fresh, new)
         if self.exemplars is None or bool(is_new.all()):
             return fresh, self.labels[new.to(self.device)]
         side, old = self.images.side, indices[~is_new] - len(self.images)

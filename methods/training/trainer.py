@@ -105,7 +105,7 @@ class Trainer:
             group["lr"] = training.learning_rate * rate_factor(training, epoch, self.epochs)
         if not self.batch_losses:
             self._begin(epoch)
-        task.pool.dress(generator(self.seed, "artifacts worn", *self.purpose, epoch))
+        task.pool.draw_augmented(generator(self.seed, "artifacts worn", *self.purpose, epoch))
         batches = self.sampler.batches(epoch)
         for images, labels in task.pool.batches(batches[len(self.batch_losses) :]):
             self.batch_losses.append(self.step(self.augmented(images), labels))
@@ -119,7 +119,7 @@ class Trainer:
         self._report(epoch)
 
     def _begin(self, epoch: int) -> None:
-        """What an epoch starts with: random numbers of its own, and what new images wear."""
+        """What an epoch starts with: random numbers of its own, and what new images are shown as."""
         self.random = self._stream("augment", epoch)
         if self.stage == FIRST:  # a second training has the artifacts of the first one
             with compiled(self.network, False):  # boxes are read in another mode than is learnt

@@ -30,16 +30,16 @@ class Good(Full):
 
 class Outside(Full):
     def boxes(self, images, network, random):
-        return Boxes.everywhere_guided(torch.tensor([[0, 0, 99, 4]]).expand(len(images), 4))
+        return Boxes.of(torch.tensor([[0, 0, 99, 4]]).expand(len(images), 4))
 
 class Short(Full):
     def boxes(self, images, network, random):
-        return Boxes.everywhere_guided(torch.zeros(len(images) - 1, 4, dtype=torch.int64))
+        return Boxes.of(torch.zeros(len(images) - 1, 4, dtype=torch.int64))
 
 class Restless(Full):
     def boxes(self, images, network, random):
         drawn = torch.randint(1, 8, (len(images), 2))
-        return Boxes.everywhere_guided(torch.cat([torch.zeros_like(drawn), drawn], 1))
+        return Boxes.of(torch.cat([torch.zeros_like(drawn), drawn], 1))
 
 class Loose(Full):
     def __init__(self, parameters: LooseParameters) -> None:

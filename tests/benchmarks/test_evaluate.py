@@ -1,4 +1,4 @@
-"""Counting of answers, and the nearest mean that the referee adds."""
+"""Counting of answers, and the nearest mean that the evaluation harness adds."""
 
 from __future__ import annotations
 

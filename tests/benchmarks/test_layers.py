@@ -13,8 +13,8 @@ import pytest
 from tests.benchmarks.imports import imported_modules
 from tests.conftest import ROOT
 
-ROOMS = ("datasets", "methods", "benchmarks")
-SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+PACKAGES = ("datasets", "methods", "benchmarks")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 ALL = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
 
 
@@ -24,13 +24,13 @@ def names(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_run_one_way(path: Path) -> None:
-    room = path.relative_to(ROOT).parts[0]
-    above = {"datasets": ("methods", "benchmarks"), "methods": ("benchmarks",), "benchmarks": ()}[room]
+    package = path.relative_to(ROOT).parts[0]
+    above = {"datasets": ("methods", "benchmarks"), "methods": ("benchmarks",), "benchmarks": ()}[package]
     for module in names(path):
         assert not any(module.startswith(f"cimbench.{other}") for other in above), module
         top = module.split(".")[0]
-        assert top not in ROOMS, f"import cimbench.{module}, not {module}"
-        if room == "methods":
+        assert top not in PACKAGES, f"import cimbench.{module}, not {module}"
+        if package == "methods":
             assert top not in {"mlflow", "dvc", "yaml", "ruamel", "argparse", "pandas", "matplotlib"}, module
             assert not module.startswith("cimbench.datasets.sources"), module
         if top == "mlflow":
@@ -40,7 +40,7 @@ def test_imports_run_one_way(path: Path) -> None:
         assert top != "dvc"
 
 
-def test_the_referee_names_no_method() -> None:
+def test_the_evaluation_harness_names_no_method() -> None:
     from cimbench.benchmarks.registry import COMPRESSORS, METHODS
 
     text = (ROOT / "benchmarks/cell/run.py").read_text()
@@ -50,7 +50,7 @@ def test_the_referee_names_no_method() -> None:
 
 
 def test_rooms_have_no_init_file_at_their_top() -> None:
-    assert [room for room in ROOMS if (ROOT / room / "__init__.py").exists()] == []
+    assert [package for package in PACKAGES if (ROOT / package / "__init__.py").exists()] == []
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(ROOT)))

@@ -24,11 +24,11 @@ def test_a_large_array_shows_until_the_peak_is_reset() -> None:
     del held
     after = peak_memory(CPU)
     reset_peak_memory(CPU)
-    anew = peak_memory(CPU)
-    assert during is not None and after is not None and anew is not None
+    again = peak_memory(CPU)
+    assert during is not None and after is not None and again is not None
     assert 290 * MEBIBYTE < during - before < 400 * MEBIBYTE
     assert after > during - 4 * MEBIBYTE  # it is gone, and still the most there was; the kernel counts in batches
-    assert anew < during - 250 * MEBIBYTE
+    assert again < during - 250 * MEBIBYTE
 
 
 def test_where_the_system_does_not_tell_there_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:

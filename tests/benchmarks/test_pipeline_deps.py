@@ -105,8 +105,8 @@ def test_the_split_stage_depends_on_what_draws() -> None:
 def test_the_report_depends_on_what_it_prints() -> None:
     deps = listed("report")
     parts = ("boxes", "curves", "differences", "inline", "measurements", "memory_curves", "pareto", "plots", "tables")
-    rooms = (ROOT / "benchmarks/report", ROOT / "benchmarks/report/figures")
-    files = [path for room in rooms for path in room.glob("*.py") if path.stem in parts]
+    folders = (ROOT / "benchmarks/report", ROOT / "benchmarks/report/figures")
+    files = [path for package in folders for path in package.glob("*.py") if path.stem in parts]
     needed = import_closure(*files)
     plain = {ROOT / name for name in ("benchmarks/suite/parameters.py", "datasets/arrays.py", "datasets/errors.py")}
     plain.add(ROOT / "benchmarks/registry.py")  # a method's note changes with the method's file, a dep of its cells

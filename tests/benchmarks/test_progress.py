@@ -44,7 +44,7 @@ def test_lines_of_bytes_have_rate_and_time_left(clock: Clock, capsys: pytest.Cap
             clock.now = 1000.0 + second
             show.bytes_done(500_000_000 + second * 3_000_000, 3_500_000_000, "downloading")
         clock.now += 10
-        show.bytes_done(0, None, "downloading")  # begun anew
+        show.bytes_done(0, None, "downloading")  # begun again
         clock.now += 10
         show.bytes_done(20_000_000, None, "downloading")
         clock.now += 10

@@ -128,10 +128,10 @@ def test_paired_differences_by_hand() -> None:
     (row,) = differences_table(records).to_dict("records")
     half = 4.302653 * 5 / 3**0.5
     assert row["last accuracy: difference [95 %]"] == f"+15.0 [{15 - half:+.1f}, {15 + half:+.1f}]"
-    assert row["last accuracy: beyond noise"] == "yes"
+    assert row["last accuracy: significant at 95 %"] == "yes"
     assert (row["against"], row["compressor"], row["head"], row["seeds"]) == ("none", "full", "linear", "3")
-    assert not paired([1.0, 2.0], [0.0, 5.0]).beyond_noise
-    assert paired([0.0, 1.0, 2.0], [5.0, 6.1, 7.0]).beyond_noise
+    assert not paired([1.0, 2.0], [0.0, 5.0]).significant
+    assert paired([0.0, 1.0, 2.0], [5.0, 6.1, 7.0]).significant
     with pytest.raises(ValueError, match="one pair has no spread"):
         paired([1.0], [2.0])
 

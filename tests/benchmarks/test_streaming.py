@@ -57,7 +57,7 @@ def test_streaming_changes_no_bit(workspace: Path, method: str, compressor: str)
         patch.setattr(Resident, "batch", None)
         run_cell(streamed(cell), Silent())
     assert without_times(cell.folder) == expected
-    assert set(asked) == ({False} if cell_has_memory(method) else set())  # worn versions are made batch by batch
+    assert set(asked) == ({False} if cell_has_memory(method) else set())  # compressed versions are made batch by batch
 
 
 def cell_has_memory(method: str) -> bool:

@@ -74,7 +74,7 @@ def test_zip_and_tars_are_the_same_data(tmp_path: Path) -> None:
 
 
 def test_another_inner_archive_of_the_same_size_is_not_the_old_one(tmp_path: Path) -> None:
-    """What is unpacked on the way is written anew."""
+    """What is unpacked on the way is written again."""
     before = of(official(tmp_path), train_per_class=4).content(0)
     path = tmp_path / "caltech-101.zip"
     changed = {name: content[:-3] + b"\0" + content[-2:] for name, content in FILES.items()}

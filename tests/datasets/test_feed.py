@@ -52,7 +52,7 @@ def test_streamed_batches_are_the_resident_ones(
             assert torch.equal(one, other)
             assert one.is_contiguous(memory_format=torch.channels_last)
             assert other.is_contiguous(memory_format=torch.channels_last)
-            assert torch.equal(resident.squashed_batch(indices, 8), streamed.squashed_batch(indices, 8))
+            assert torch.equal(resident.resized_batch(indices, 8), streamed.resized_batch(indices, 8))
 
 
 def test_a_batch_is_what_the_store_squashes(tmp_path: Path) -> None:

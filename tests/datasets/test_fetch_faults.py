@@ -9,7 +9,7 @@ Each row is a script that a server on this machine plays. "partial": bytes of an
 | cut often | closes every connection after 50000 bytes | right, in four requests |
 | reset | resets the connection at byte 60000, then behaves | right, continued |
 | cut in a range | cuts, and cuts the range that follows too | right, in three requests |
-| no ranges | cuts, then answers a range with the whole file | right, anew |
+| no ranges | cuts, then answers a range with the whole file | right, again |
 | no ranges, cut | cuts every time at byte 60000 and honours no range | error, bounded |
 | cut for ever | closes before the first new byte, every time | error, bounded |
 | trickle | sends ten bytes a connection | error, bounded: that is no progress |
@@ -24,9 +24,9 @@ Each row is a script that a server on this machine plays. "partial": bytes of an
 | 404 | has no such file | error at once |
 | 403 | lets nobody in | error at once |
 | 416, whole | has nothing behind a partial that is the whole file | right, that partial |
-| 416, damaged | has nothing behind a partial as long as the file, which is not the file | right, anew |
-| 416, short | has nothing behind a partial that is too short, then behaves | right, anew |
-| 416 after a cut | has nothing behind byte 60000, where it cut, then behaves | right, anew |
+| 416, damaged | has nothing behind a partial as long as the file, which is not the file | right, again |
+| 416, short | has nothing behind a partial that is too short, then behaves | right, again |
+| 416 after a cut | has nothing behind byte 60000, where it cut, then behaves | right, again |
 | 416, unasked | says so to a request for the whole file | error at once |
 | another place | answers a range with bytes from elsewhere | right, those are refused |
 | no place | answers a range without Content-Range | right, those are refused |
@@ -37,10 +37,10 @@ Each row is a script that a server on this machine plays. "partial": bytes of an
 | changed | has a newer file after the cut | right, the newer one from its first byte |
 | changed, unsaid | sends the rest of a newer file, If-Range ignored, with its own ETag | right, the newer one |
 | changed size | sends the rest of a newer file of another size, without an ETag | right, the newer one |
-| no version | cuts, has no ETag, and no checksum is declared | right, anew |
+| no version | cuts, has no ETag, and no checksum is declared | right, again |
 | changed, no versions | sends the rest of a newer file of the same size, and no ETag ever | right, the checksum tells |
 | flipped bit | sends one wrong bit | error, the file is kept aside |
-| wrong partial | continues a partial that is of another file | right, anew |
+| wrong partial | continues a partial that is of another file | right, again |
 | too short | says that the file is shorter than it is | error, the file is kept aside |
 | stall | falls silent at byte 60000, then behaves | right, continued |
 | stall at once | never answers the first request | right |
@@ -201,7 +201,7 @@ FAULTS = {
     "changed, no versions": Fault(
         script=(Answer(content=OTHER, etag=None, cut=60_000), Answer(etag=None)),
         asked=["all", "60000-", "all"],
-        told="archive.tar: continued, it has a wrong checksum; the download begins anew",
+        told="archive.tar: continued, it has a wrong checksum; the download begins again",
     ),
     "flipped bit": Fault(script=(Answer(content=FLIPPED),), asked=1, ends="sha256 is [0-9a-f]{64}, .* or correct .*"),
     "wrong partial": Fault(script=(RIGHT,), asked=["60000-", "all"], partial=NEWER[:60_000]),

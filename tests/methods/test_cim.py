@@ -224,9 +224,9 @@ def without_times(found: tuple[dict[str, Any], dict[str, bytes]]) -> tuple[dict[
     return found
 
 
-def masks_and_network(adaptive: bool = True) -> tuple[AdaptiveMasks, Network]:
+def masks_and_network(rational_activations: bool = True) -> tuple[AdaptiveMasks, Network]:
     parameters = NetworkParameters(architecture="resnet8", stem="strided", width=4, input_side=16)
-    network = Network(parameters, torch.Generator().manual_seed(0), adaptive=adaptive)
+    network = Network(parameters, torch.Generator().manual_seed(0), rational_activations=rational_activations)
     network.head.grow(2, torch.Generator().manual_seed(0))
     return AdaptiveMasks(AdaptiveParameters(batch_size=16, weight_decay=0.0)), network
 
@@ -257,7 +257,7 @@ def test_a_batch_of_one_and_fewer_images_than_a_batch(images: int) -> None:
 
 
 def test_a_host_without_what_masks_need_is_told() -> None:
-    masks, network = masks_and_network(adaptive=False)
+    masks, network = masks_and_network(rational_activations=False)
     with pytest.raises(InputError, match="the network has no rational activations; it was built without"):
         masks.after_epoch(network, cross_entropy(network), done())
 

@@ -61,7 +61,7 @@ def test_class_activation_boxes_what_the_labels_class_looks_at() -> None:
     compressor = made("class_activation", threshold=0.5)
     found = compressor.boxes(SPOTS, BrightSpots(), torch.Generator())
     assert found.xyxy.tolist() == [[5, 2, 9, 5], [9, 12, 13, 15], [0, 0, 16, 16]]
-    assert found.kept_whole.tolist() == [False, False, True]
+    assert found.stored_whole.tolist() == [False, False, True]
     # asked for the other class, the same network keeps the ground
     assert boxes(compressor, ImageStore.from_images([BRIGHT], [1])) == [[0, 0, 16, 16]]
 
@@ -115,7 +115,7 @@ def test_object_boxes_are_peoples() -> None:
     store = ImageStore.from_images([BRIGHT, DARK, FLAT], [0, 1, 0], boxes=people)
     found = made("object_box").boxes(store, BrightSpots(), torch.Generator())
     assert found.xyxy.tolist() == [[1, 2, 5, 7], [0, 0, 16, 16], [0, 0, 16, 16]]
-    assert found.kept_whole.tolist() == [False, True, False]
+    assert found.stored_whole.tolist() == [False, True, False]
     with pytest.raises(InputError, match="no object boxes"):
         made("object_box").boxes(SPOTS, BrightSpots(), torch.Generator())
 
@@ -190,15 +190,15 @@ def test_artifacts_are_worn_more_often_with_every_refresh() -> None:
 
     images = ImageStore.from_images(list(textured_images(400, 16, 16, 0)), [0] * 400)
     compressor = made("full", artifacts=ArtifactParameters(step=0.25, refresh_epochs=2))
-    artifacts = Artifacts(images, compressor, compressor.worn.format(RAW), torch.Generator(), 16)
+    artifacts = Artifacts(images, compressor, compressor.augmentation_compressor.format(RAW), torch.Generator(), 16)
     found = compressed(images, compressor, BrightSpots(), compressor.format(RAW), torch.Generator())
     shown = found.exemplars.images().resized(16)
     plain, order = images.resized(16), torch.randperm(400, generator=torch.Generator().manual_seed(0))
     shares = []
     for epoch in range(6):
         artifacts.before_epoch(epoch, BrightSpots())
-        artifacts.dress(torch.Generator().manual_seed(epoch))
-        dressed = artifacts.dressed(plain[order], order)
+        artifacts.draw_augmented(torch.Generator().manual_seed(epoch))
+        dressed = artifacts.apply(plain[order], order)
         worn = (dressed == shown[order]).flatten(1).all(1)
         assert torch.equal(dressed[~worn], plain[order][~worn])
         shares.append(float(worn.float().mean()))
@@ -207,7 +207,7 @@ def test_artifacts_are_worn_more_often_with_every_refresh() -> None:
 
 
 def test_artifacts_alone_are_worn_and_not_stored() -> None:
-    """Row 2: exemplars are the images; what new images wear is what class activation would leave of them."""
+    """Row 2: exemplars are the images; what new images are shown as is what class activation would leave of them."""
     images = ImageStore.from_images([spot(5, 2, 250, 10), spot(9, 7, 240, 20)], [0, 0])
     given = {"ratio": 4.0, "threshold": 0.5}
     alone, network = made("artifacts_only", **given), BrightSpots()
@@ -215,12 +215,12 @@ def test_artifacts_alone_are_worn_and_not_stored() -> None:
     assert torch.equal(stored.images().pixels, images.pixels)
     plain = made("class_activation", **given)
     expected = compressed(images, plain, network, plain.format(RAW), torch.Generator()).exemplars
-    worn = Artifacts(images, alone, alone.worn.format(RAW), torch.Generator(), 16)
+    worn = Artifacts(images, alone, alone.augmentation_compressor.format(RAW), torch.Generator(), 16)
     worn.before_epoch(alone.artifacts.refresh_epochs, network)
     worn.chosen = torch.ones(2, dtype=torch.bool)
     both = torch.arange(2)
-    assert torch.equal(worn.dressed(images.resized(16), both), expected.batch(both, 16))
-    assert not torch.equal(worn.worn, stored.batch(both, 16))
+    assert torch.equal(worn.apply(images.resized(16), both), expected.batch(both, 16))
+    assert not torch.equal(worn.compressed_pixels, stored.batch(both, 16))
 
 
 @pytest.mark.usefixtures("workspace")

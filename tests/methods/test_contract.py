@@ -140,7 +140,7 @@ def test_replayed_images_are_what_the_memory_holds() -> None:
 
 @pytest.mark.usefixtures("workspace")
 def test_new_images_wear_their_compressed_version_while_they_are_learnt() -> None:
-    """Refreshed after each epoch and worn always: the second epoch sees nothing else."""
+    """Refreshed after each epoch and always shown: the second epoch sees nothing else."""
     sections = {"compressors": {"full": {"ratio": 16.0, "artifacts": {"step": 1.0, "refresh_epochs": 1}}}}
     suite = tiny_suite(training={"base_epochs": 2, "epochs": 2}, **sections)
     place(suite, coloured_store())
@@ -154,7 +154,7 @@ def test_new_images_wear_their_compressed_version_while_they_are_learnt() -> Non
     exemplars = bench.memory.candidates(phase.train, bench.method.network, random)
     worn = exemplars.images().resized(16)
     assert not torch.equal(worn, plain)
-    given.pool.dress(random)
+    given.pool.draw_augmented(random)
     assert torch.equal(given.pool.batch(order)[0], worn)
     replayed = bench.memory
     remember(bench, phase)

@@ -38,7 +38,7 @@ def test_maps_and_boxes(golden: Golden, name: str, device: str) -> None:
             found = boxes_of_maps(cam[i : i + 1], sizes[i : i + 1], threshold)
             y0, y1, x0, x1 = data["bbox"][k, i].tolist()
             assert found.xyxy[0].tolist() == [x0, y0, x1, y1]
-            assert not bool(found.kept_whole[0])
+            assert not bool(found.stored_whole[0])
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -53,12 +53,12 @@ def test_edge_maps_and_the_constant_one(golden: Golden, device: str) -> None:
         for i, (height, width) in enumerate(sizes.tolist()):
             found = boxes_of_maps(cam[i : i + 1], sizes[i : i + 1], threshold)
             if np.isnan(data["cam_norm"][i]).all():
-                assert bool(found.kept_whole[0])
+                assert bool(found.stored_whole[0])
                 assert found.xyxy[0].tolist() == [0, 0, width, height]
                 assert expected[k, i].tolist() == [0, 0, 0, 0]
             else:
                 assert found.xyxy[0].tolist() == expected[k, i].tolist()
-                assert not bool(found.kept_whole[0])
+                assert not bool(found.stored_whole[0])
 
 
 def slow_box(cam: torch.Tensor, height: int, width: int, threshold: float) -> list[int]:
@@ -82,7 +82,7 @@ def test_boxes_without_a_mask_are_the_masks_boxes(sizes: list[tuple[int, int]], 
         cams = torch.randn(40, *cells, generator=random)
         for threshold in (0.3, 0.6, 0.95):
             found = boxes_of_maps(cams.to(device), torch.tensor(each), threshold)
-            for cam, size, box, whole in zip(cams, each, found.xyxy.tolist(), found.kept_whole.tolist(), strict=True):
+            for cam, size, box, whole in zip(cams, each, found.xyxy.tolist(), found.stored_whole.tolist(), strict=True):
                 assert whole == (cells == (1, 1))
                 assert box == ([0, 0, size[1], size[0]] if whole else slow_box(cam, *size, threshold))
 

@@ -30,7 +30,7 @@ def golden_case(data: dict[str, np.ndarray]) -> Case:
     """The published step as our objects: one branch, or FOSTER's two with its three terms."""
     base, classes, branches = int(data["base_seed"]), int(data["num_classes"]), int(data["num_backbones"])
     parameters = NetworkParameters(architecture="resnet18", stem="imagenet", width=64, input_side=64)
-    network = Network(parameters, torch.Generator(), adaptive=True)
+    network = Network(parameters, torch.Generator(), rational_activations=True)
     if branches == 2:
         network.add_branch(torch.Generator(), warm=True)
     network.head.grow(classes, torch.Generator())

@@ -220,7 +220,7 @@ def test_fosters_selector_gives_boxes_features_and_means(selector: str) -> None:
     assert isinstance(foster, FOSTER)
     foster.learn(first(bench, 1))
     network = foster.network if selector == "teacher" else foster.student
-    assert foster.selector is network
+    assert foster.exemplar_network is network
     images = bench.stream.test_so_far(1).resized(16)
     assert torch.equal(foster.embed(images), in_eval(network, images, "features"))
     assert foster.embed(images).shape[1] == network.features

@@ -58,7 +58,7 @@ def test_boxes(size: tuple[int, int], cells: tuple[int, int]) -> None:
         expected = activation_boxes(cam, torch.tensor(size).expand(12, 2), threshold)
         found = box_kernels.activation_boxes(cam.to(DEVICE), *size, threshold)
         assert torch.equal(found.xyxy.cpu(), expected.xyxy)
-        assert found.kept_whole.tolist() == expected.kept_whole.tolist() == [i == 3 for i in range(12)]
+        assert found.stored_whole.tolist() == expected.stored_whole.tolist() == [i == 3 for i in range(12)]
 
 
 def test_empty_batches() -> None:

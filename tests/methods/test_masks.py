@@ -49,7 +49,7 @@ class Case:
 def small_case() -> Case:
     """A network of a thousand weights in float64 and a loss that is the mean over images."""
     parameters = NetworkParameters(architecture="resnet8", stem="strided", width=3, input_side=16)
-    network = Network(parameters, torch.Generator().manual_seed(0), adaptive=True)
+    network = Network(parameters, torch.Generator().manual_seed(0), rational_activations=True)
     network.head.grow(3, torch.Generator().manual_seed(1))
     network.double().eval()
     random = torch.Generator().manual_seed(2)

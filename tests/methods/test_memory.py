@@ -38,7 +38,7 @@ class DiagonalBoxes(Compressor):
         corners = torch.stack([images.image(i)[:, 0, 0].long() for i in range(len(images))])
         height, width = images.sizes.unbind(1)
         zero = torch.zeros_like(height)
-        return Boxes.everywhere_guided(
+        return Boxes.of(
             torch.stack([zero, zero, corners[:, 0] % (width // 2) + 1, corners[:, 0] % (height // 2) + 1], 1)
         )
 
@@ -213,7 +213,7 @@ def test_images_without_guidance_are_counted_phase_by_phase() -> None:
     for index in range(4):
         memory.remember(stream.phase(index), network(), torch.Generator())
         account = memory.audit(index + 1)
-        assert account.kept_whole == 4  # of the phase's 12 images
+        assert account.stored_whole == 4  # of the phase's 12 images
         assert account.chosen == {"third": 3.0}
 
 

@@ -270,7 +270,7 @@ def test_a_compressor_learns_after_each_epoch_of_the_first_training_alone() -> N
 
 @pytest.mark.parametrize("seed", range(5))
 def test_two_batches_that_follow_share_nothing_across_the_end_of_the_images(seed: int) -> None:
-    """Twenty batches of 16 of 240 images: the fifteenth ends them, and the next begins them anew."""
+    """Twenty batches of 16 of 240 images: the fifteenth ends them, and the next begins them again."""
     seen: list[set[float]] = []
 
     class Watching(Unused):

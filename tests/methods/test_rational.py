@@ -117,7 +117,7 @@ def test_other_numbers_of_coefficients_are_refused() -> None:
 def filled(base_seed: int, spread: float) -> ResNet:
     """The golden recipe's ResNet-18 with its rational coefficients, in float64 (resnet18_recipe.json)."""
     recipe = json.loads((GOLDEN / "resnet18_recipe.json").read_text())
-    network = ResNet((2, 2, 2, 2), 64, "imagenet", adaptive=True).double().eval()
+    network = ResNet((2, 2, 2, 2), 64, "imagenet", rational_activations=True).double().eval()
     state = {name: value.clone() for name, value in network.state_dict().items()}
     for entry in recipe["entries"]:
         z = np.random.RandomState(base_seed + entry["index"]).standard_normal(entry["shape"])
@@ -162,9 +162,9 @@ def test_resnet18_with_rationals_is_the_references(golden: Golden, kind: str, sp
         np.testing.assert_allclose(maps.numpy(), stored, rtol=0, atol=1e-10 if stored.dtype == np.float64 else 1e-6)
 
 
-def network(adaptive: bool = True) -> Network:
+def network(rational_activations: bool = True) -> Network:
     parameters = NetworkParameters(architecture="resnet8", stem="strided", width=4, input_side=16)
-    made = Network(parameters, torch.Generator().manual_seed(0), adaptive=adaptive)
+    made = Network(parameters, torch.Generator().manual_seed(0), rational_activations=rational_activations)
     made.head.grow(2, torch.Generator().manual_seed(0))
     return made.eval()
 
@@ -172,15 +172,15 @@ def network(adaptive: bool = True) -> Network:
 def test_relus_do_not_know_of_the_rationals() -> None:
     """Ordinary learning and prediction are the same bits with and without; no parameter is added."""
     images = torch.rand(3, 3, 16, 16)
-    plain, adaptive = network(adaptive=False), network()
-    assert torch.equal(plain(images).logits, adaptive(images).logits)
-    assert [name for name, _ in plain.named_parameters()] == [name for name, _ in adaptive.named_parameters()]
-    assert set(adaptive.state_dict()) - set(plain.state_dict()) == {"branches.0.rational"}
-    assert adaptive.state_dict()["branches.0.rational"].shape == (7, 10)
+    plain, learnable = network(rational_activations=False), network()
+    assert torch.equal(plain(images).logits, learnable(images).logits)
+    assert [name for name, _ in plain.named_parameters()] == [name for name, _ in learnable.named_parameters()]
+    assert set(learnable.state_dict()) - set(plain.state_dict()) == {"branches.0.rational"}
+    assert learnable.state_dict()["branches.0.rational"].shape == (7, 10)
     with pytest.raises(InputError, match="the network has no rational activations; it was built without"):
         plain(images, "rational")
     with pytest.raises(InputError, match="activation is 'ration'; did you mean 'rational'"):
-        adaptive(images, "ration")
+        learnable(images, "ration")
 
 
 def test_every_position_has_its_own_coefficients() -> None:

@@ -59,7 +59,7 @@ class Stored(NamedTuple):
 def stored(name: str, photos: ImageStore, network: Network) -> Stored:
     """By a compressor with its default parameters; one whose masks learn does so beside a network of its own."""
     compressor = made(name)
-    if compressor.needs_rationals:
+    if compressor.rational_activations:
         network = trained_network(photos, lambda _done, _total: None, compressor)
     if compressor.needs_held_out:
         compressor.tune(random_crops(photos, _HELD_OUT, "held out"), network, compressor.format(RAW))

@@ -71,7 +71,7 @@ def trained_network(
         augmentation=AugmentParameters(flip=True),
         seed=0,
         device=torch.device("cpu"),
-        adaptive=compressor is not None,
+        rational_activations=compressor is not None,
     )
     method = Replay(setup, ReplayParameters())
 

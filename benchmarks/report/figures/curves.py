@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from cimbench.benchmarks.records.metrics import accuracy_per_phase
 from cimbench.benchmarks.records.record import Record
-from cimbench.benchmarks.report.figures.plots import COLOURS, STYLES, dress, looks
+from cimbench.benchmarks.report.figures.plots import COLOURS, STYLES, colours_of, style_axes
 from cimbench.benchmarks.report.intervals import band
 from cimbench.benchmarks.report.tables import groups_of_cells
 
@@ -44,7 +44,7 @@ def _one_panel(groups: dict[tuple[str, str], list[Record]]) -> Figure:
 
 def _panels(groups: dict[tuple[str, str], list[Record]], columns: int) -> Figure:
     wanted = list(dict.fromkeys((method, head) for (method, _), found in groups.items() for head in found[0].heads))
-    look = looks(compressor for _, compressor in groups)
+    look = colours_of(compressor for _, compressor in groups)
     columns = min(columns, len(wanted))
     rows = -(-len(wanted) // columns)
     figure = Figure(figsize=(2.5 * max(2, columns), 2.3 * rows + 0.7), layout="constrained")
@@ -80,4 +80,4 @@ def _draw(axes: Axes, members: Sequence[Record], head: str, colour: str, style: 
 def _dress(axes: Axes) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylim(0, 100)
-    dress(axes)
+    style_axes(axes)

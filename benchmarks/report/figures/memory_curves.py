@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cimbench.benchmarks.records.record import PhaseRecord, Record
-from cimbench.benchmarks.report.figures.plots import dress, looks
+from cimbench.benchmarks.report.figures.plots import colours_of, style_axes
 from cimbench.benchmarks.report.intervals import band
 from cimbench.benchmarks.report.tables import groups_of_cells
 
@@ -47,7 +47,7 @@ def memory_figure(records: Sequence[Record]) -> Figure:
     """
     groups = groups_of_cells(records)
     methods = list(dict.fromkeys(method for method, _ in groups))
-    look = looks(compressor for _, compressor in groups)
+    look = colours_of(compressor for _, compressor in groups)
     figure = Figure(figsize=(5.0, 2.3 * len(methods) + 0.6 + 0.2 * -(-len(look) // 3)), layout="constrained")
     panels = figure.subplots(len(methods), 2, squeeze=False, sharex=True, sharey="col")
     for row, method in zip(panels, methods, strict=True):
@@ -57,7 +57,7 @@ def memory_figure(records: Sequence[Record]) -> Figure:
                     _draw(axes, memory_values(members, measure), *look[compressor], compressor)
             axes.set_title(f"{method}: {words}", fontsize=9, loc="left")
             axes.xaxis.get_major_locator().set_params(integer=True)
-            dress(axes)
+            style_axes(axes)
     for axes in panels[-1]:
         axes.set_xlabel("phase", fontsize=9)
         axes.set_ylim(bottom=0)

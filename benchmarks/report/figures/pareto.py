@@ -14,7 +14,7 @@ from cimbench.benchmarks.records.metrics import headline
 from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.registry import sees_all_data
 from cimbench.benchmarks.report.figures.labels import place_labels
-from cimbench.benchmarks.report.figures.plots import dress, looks
+from cimbench.benchmarks.report.figures.plots import colours_of, style_axes
 from cimbench.benchmarks.report.intervals import band
 from cimbench.benchmarks.report.tables import groups_of_cells
 
@@ -23,7 +23,7 @@ NOTE = (
     "A point is a method with a compressor after the last phase: average accuracy against the bytes of exemplars and "
     "of the model's weights and buffers. Of a method's heads the one with the highest mean over its cells is shown. "
     "Ringed and joined: the Pareto front, points for which no other has fewer bytes and a higher accuracy. It goes by "
-    "means; which of them differ beyond noise the paired differences say."
+    "means; the paired differences say which of them differ significantly."
 )
 
 
@@ -106,7 +106,7 @@ def pareto_figure(records: Sequence[Record]) -> Figure:
     """Colour a compressor, marker a method; bars over seeds (`intervals.WORDS`), the front's points named."""
     points = pareto_points(records)
     bounded = bounded_points(points)
-    colours = {name: colour for name, (colour, _) in looks(point.compressor for point in bounded).items()}
+    colours = {name: colour for name, (colour, _) in colours_of(point.compressor for point in bounded).items()}
     markers = dict(zip(dict.fromkeys(point.method for point in bounded), MARKERS * 3, strict=False))
     lines = -(-(len(colours) + len(markers)) // 3)
     figure = Figure(figsize=(5.0, 4.0 + 0.2 * lines), layout="constrained")
@@ -165,7 +165,7 @@ def _scales(axes: Axes, points: Sequence[Point]) -> None:
     axes.margins(y=0.15)
     axes.set_xlabel("exemplars and model (MB)")
     axes.set_ylabel("average accuracy (%)")
-    dress(axes)
+    style_axes(axes)
 
 
 def _legend(colours: dict[str, str], markers: dict[str, str]) -> list[Line2D]:

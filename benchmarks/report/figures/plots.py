@@ -35,13 +35,13 @@ def save_figure(figure: Figure, path: Path) -> None:
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=150, bbox_inches="tight"))
 
 
-def looks(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+def colours_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     """A colour and a line's style for each name, in the order of their first appearance."""
     every = [(colour, style) for style in STYLES for colour in COLOURS]
     return dict(zip(dict.fromkeys(names), cycle(every), strict=False))
 
 
-def dress(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
     """A light grid; no frame at the top and right."""
     axes.grid(alpha=0.25)
     for side in ("top", "right"):

@@ -76,9 +76,9 @@ def _measured_section(results: Path) -> str:
         try:
             numbers = pd.read_csv(path)
         except pd.errors.ParserError as error:
-            raise InputError(f"{path}: cannot be read ({error}); cimbench report writes it anew") from error
+            raise InputError(f"{path}: cannot be read ({error}); cimbench report writes it again") from error
         except pd.errors.EmptyDataError as error:
-            raise InputError(f"{path}: is empty; cimbench report writes it anew") from error
+            raise InputError(f"{path}: is empty; cimbench report writes it again") from error
         rows.append(
             {
                 "suite": f"[{name}](results/{name}/tables/comparison.md)",

@@ -36,7 +36,7 @@ def boxes_above(cam: Tensor, images: ImageStore, threshold: float) -> Boxes:
         boxes_of_maps(cam[start : start + _BATCH], images.sizes[start : start + _BATCH], threshold)
         for start in range(0, len(images), _BATCH)
     ]
-    nothing = Boxes.everywhere_guided(torch.empty(0, 4, dtype=torch.int64))
+    nothing = Boxes.of(torch.empty(0, 4, dtype=torch.int64))
     xyxy, constant = zip(nothing, *parts, strict=True)
     return Boxes(torch.cat([part.cpu() for part in xyxy]), torch.cat([part.cpu() for part in constant]))
 
@@ -64,13 +64,13 @@ def boxes_of_maps(cam: Tensor, sizes: Tensor, threshold: float) -> Boxes:
 
 
 def box_extents(images: ImageStore, network: Network, threshold: float, area: float | None) -> tuple[Tensor, Tensor]:
-    """Widths and heights (N, 2) of boxes whose place is chosen otherwise (ablation rows 4 and 5), and kept_whole (N,).
+    """Widths and heights (N, 2) of boxes placed otherwise (ablation rows 4 and 5), and stored_whole (N,).
 
     With `area` None each is the extent of the image's own class activation box, else that share of the image.
     """
     if area is None:
         found = boxes_above(activation_maps(images, network), images, threshold)
-        return found.xyxy[:, 2:] - found.xyxy[:, :2], found.kept_whole
+        return found.xyxy[:, 2:] - found.xyxy[:, :2], found.stored_whole
     whole = whole_image_boxes(images.sizes)[:, 2:]
     return (whole * area**0.5).round().long().clamp(min=1), torch.zeros(len(images), dtype=torch.bool)
 
@@ -125,7 +125,7 @@ def activation_boxes(cam: Tensor, sizes: Tensor, threshold: float) -> Boxes:
     counted, and is never 0 / 0 (C21).
     """
     if len(cam) == 0:
-        return Boxes.everywhere_guided(torch.empty(0, 4, dtype=torch.int64, device=cam.device))
+        return Boxes.of(torch.empty(0, 4, dtype=torch.int64, device=cam.device))
     normalised = normalised_maps(cam)
     constant = normalised.isnan().flatten(1).any(1)
     all_rows, extreme_rows = _side_matrices(cam.shape[1], sizes[:, 0], cam)

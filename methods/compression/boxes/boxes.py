@@ -9,17 +9,17 @@ from torch import Tensor
 
 
 class Boxes(NamedTuple):
-    """xyxy: (N, 4) int64 pixels. kept_whole: (N,) bool, images of which nothing said where to look.
+    """xyxy: (N, 4) int64 pixels. stored_whole: (N,) bool, images without a usable box.
 
-    They are kept whole and counted: their activation map was constant, or people drew no box.
+    Their activation map was constant, or no bounding box is annotated; they are stored uncompressed and counted.
     """
 
     xyxy: Tensor
-    kept_whole: Tensor
+    stored_whole: Tensor
 
     @classmethod
-    def everywhere_guided(cls, xyxy: Tensor) -> Boxes:
-        """Boxes of which each was chosen."""
+    def of(cls, xyxy: Tensor) -> Boxes:
+        """Boxes of images that all have one."""
         return cls(xyxy, torch.zeros(len(xyxy), dtype=torch.bool, device=xyxy.device))
 
 

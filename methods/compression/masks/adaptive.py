@@ -109,7 +109,7 @@ class AdaptiveParameters:
 class AdaptiveMasks(Compressor):
     """Class activation boxes through activations that learn; phi itself is in the network and goes on with it."""
 
-    needs_rationals = True
+    rational_activations = True
 
     def __init__(self, parameters: AdaptiveParameters) -> None:
         self.parameters = parameters
