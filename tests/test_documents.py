@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
-import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -28,8 +27,9 @@ from cimbench.methods.compression.exemplars.codecs import RAW
 from cimbench.methods.networks.network import Network, NetworkParameters
 from cimbench.methods.networks.rational import start_values
 from tests.benchmarks.workplace import furnish
+from tests.committed import committed
 from tests.conftest import ROOT, coloured_store, composed, table_rows, tiny_suite
-from tests.methods.test_contract import Silent
+from tests.methods.cells import Silent
 
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 README = (ROOT / "README.md").read_text()
@@ -76,14 +76,6 @@ def test_the_steps_for_a_data_set(examples: dict[str, str], tmp_path: Path, monk
     assert store.labels.bincount().tolist() == [6, 6]
     assert int(store.is_test.sum()) == 4
     assert torch.equal(store.image(3)[1], torch.full((16, 16), 103, dtype=torch.uint8))
-
-
-def committed(name: str) -> str:
-    """A file as it is in git: `make repro` writes the working copy again, with another machine's numbers."""
-    shown = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True, text=True)
-    if shown.returncode:
-        pytest.skip(f"git has no {name}: {shown.stderr.strip()}")
-    return shown.stdout
 
 
 def test_the_readmes_table_is_the_measured_one() -> None:

@@ -12,8 +12,8 @@ import pytest
 from cimbench.benchmarks.report.boxes import write_boxes_table
 from cimbench.benchmarks.report.tables import write_tables
 from cimbench.benchmarks.report.units import suite_records, write_units
+from tests.committed import committed
 from tests.conftest import ROOT, table_rows
-from tests.test_documents import committed
 
 MARK = re.compile(r"<!-- from: ([^>]+?) -->\n(.*?)<!-- end -->", re.S)
 PAGES = ("results/README.md", "README.md", "docs/performance.md")

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from tests.committed import committed
 from tests.conftest import ROOT, table_rows
-from tests.test_documents import committed
 
 PAGE = (ROOT / "docs/cim.md").read_text()
 LAST, MORE = "last accuracy (%)", "last accuracy: difference [95 %]"

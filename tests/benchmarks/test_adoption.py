@@ -9,7 +9,7 @@ import yaml
 
 from cimbench.benchmarks.cli import main
 from cimbench.benchmarks.records.record import load_record
-from tests.benchmarks.test_pipeline import copy_of_the_project, run, stale
+from tests.benchmarks.project import copy_of_the_project, run, stale
 
 pytestmark = [pytest.mark.xdist_group("adoption"), pytest.mark.slow, pytest.mark.timeout(540)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.report.boxes import boxes_table, write_boxes_table
-from tests.benchmarks.test_report import record
+from tests.benchmarks.records import record
 
 
 def with_boxes(seed: int, compressor: str, areas: list[float], overlaps: list[float | None], learns: bool) -> Record:

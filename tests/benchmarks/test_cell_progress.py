@@ -7,7 +7,7 @@ import pytest
 from cimbench.benchmarks.commands import progress_bar as progress
 from cimbench.benchmarks.commands.progress_bar import CellProgress
 from cimbench.methods.training.task import BatchReport, EpochReport
-from tests.benchmarks.test_report import record
+from tests.benchmarks.records import record
 
 
 def test_batches_are_shown_between_epochs_and_not_too_often(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 from cimbench.benchmarks.records.record import FILE_NAME, load_record, record_from_json
 from cimbench.datasets.arrays import load_arrays, save_arrays
 from cimbench.datasets.errors import InputError
-from tests.benchmarks.test_report import record
+from tests.benchmarks.records import record
 from tests.conftest import ROOT
 
 

@@ -16,8 +16,8 @@ import yaml
 from cimbench.benchmarks.cli import main
 from cimbench.benchmarks.report.measurements import metrics_tree, phases_table
 from tests.benchmarks.invented import invent
-from tests.benchmarks.test_pipeline import run
-from tests.benchmarks.test_report import TWO_SEEDS, record
+from tests.benchmarks.project import run
+from tests.benchmarks.records import TWO_SEEDS, record
 from tests.benchmarks.workplace import furnish
 from tests.conftest import ROOT
 

@@ -14,7 +14,7 @@ from cimbench.benchmarks.report.figures.plots import boxes_figure, gallery_figur
 from cimbench.benchmarks.suite.config import find_cell
 from tests.benchmarks.workplace import furnish
 from tests.conftest import coloured_store
-from tests.methods.test_contract import Silent
+from tests.methods.cells import Silent
 
 
 def test_the_columns_of_a_gallery_are_named(workspace: Path) -> None:

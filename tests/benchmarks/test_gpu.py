@@ -15,7 +15,7 @@ from cimbench.methods.compression.exemplars.exemplar import Format
 from cimbench.methods.compression.exemplars.packing import reconstructed
 from tests.benchmarks.workplace import furnish
 from tests.conftest import textured_images
-from tests.methods.test_contract import Silent
+from tests.methods.cells import Silent
 
 pytestmark = [
     pytest.mark.gpu,

@@ -12,8 +12,8 @@ from cimbench.benchmarks.cli import main
 from cimbench.benchmarks.imported.imported_run import ImportedRun, comparable, load_imported, save_imported
 from cimbench.benchmarks.report.tables import write_tables
 from cimbench.datasets.errors import InputError
-from tests.benchmarks.test_report import TWO_SEEDS, record
-from tests.benchmarks.test_text_logs import CIM, REPORTED, log, phases, settings
+from tests.benchmarks.logs import CIM, REPORTED, log, phases, settings
+from tests.benchmarks.records import TWO_SEEDS, record
 from tests.benchmarks.workplace import furnish
 from tests.conftest import table_rows
 

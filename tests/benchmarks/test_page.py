@@ -15,7 +15,7 @@ from cimbench.benchmarks.report import page_tables
 from cimbench.benchmarks.report.page import PICTURE_BYTES, contents, page, pictures, write_page
 from cimbench.benchmarks.report.suite_report import first_cells, write_report
 from cimbench.benchmarks.suite.config import Suite
-from tests.benchmarks.test_report import record
+from tests.benchmarks.records import record
 from tests.conftest import ROOT, textured_images, tiny_suite
 
 THREE_SEEDS = [record(seed, [[8], [4, last - 4]]) for seed, last in ((1, 10), (2, 12), (3, 14))]

@@ -26,7 +26,7 @@ from cimbench.benchmarks.report.figures.pareto import (
 )
 from cimbench.benchmarks.report.figures.plots import own_style, save_figure
 from cimbench.benchmarks.report.intervals import accuracy_text, band, interval
-from tests.benchmarks.test_report import record
+from tests.benchmarks.records import record
 
 
 def cell(method: str, compressor: str, seed: int, last: int, held: int = 11000, head: str = "linear") -> Record:

@@ -21,7 +21,7 @@ from dvc.repo import Repo
 from cimbench.benchmarks.cli import main
 from cimbench.datasets.images.packed_store import verify_store
 from cimbench.datasets.reading.archives import TarFiles
-from tests.benchmarks.test_pipeline import copy_of_the_project
+from tests.benchmarks.project import copy_of_the_project
 from tests.benchmarks.workplace import FEW_DIGITS
 from tests.datasets.ilsvrc import Mini, write_archives
 

@@ -13,7 +13,7 @@ from cimbench.benchmarks.report.measurements import METRICS, PHASES, phases_tabl
 from cimbench.benchmarks.report.page import NAME
 from cimbench.benchmarks.report.page_tables import THROUGHPUT
 from tests.benchmarks.imports import file_of, import_closure
-from tests.benchmarks.test_report import record
+from tests.benchmarks.records import record
 from tests.conftest import ROOT
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]

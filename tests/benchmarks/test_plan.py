@@ -20,10 +20,10 @@ from cimbench.benchmarks.suite.config import Suite, find_cell
 from cimbench.benchmarks.suite.parameters import build
 from cimbench.datasets.errors import InputError
 from cimbench.methods.training import trainer as optimisation
-from tests.benchmarks.test_resume import CutAt, PowerCutError
+from tests.benchmarks.interruption import CutAt, PowerCutError
 from tests.benchmarks.workplace import furnish
 from tests.conftest import coloured_store, composed, replaced, tiny_suite
-from tests.methods.test_contract import Silent
+from tests.methods.cells import Silent
 
 TWO_EACH = TrainingCounts(phases=((12, 12), (12, 12)))
 EPOCHS = {"base_epochs": 4, "epochs": 3}

@@ -25,46 +25,10 @@ from cimbench.datasets.arrays import load_arrays, save_arrays
 from cimbench.datasets.errors import InputError
 from cimbench.methods.errors import NonFiniteLossError
 from cimbench.methods.training.task import EpochReport
+from tests.benchmarks.interruption import FOUR_PHASES, CutAt, PowerCutError, outcome
 from tests.benchmarks.workplace import cell_arguments, command, furnish, run_command
 from tests.conftest import coloured_store, tiny_suite
-from tests.methods.test_contract import Silent
-
-FOUR_PHASES: dict[str, Any] = {
-    "protocol": {"phases": 4},
-    "training": {"base_epochs": 6, "epochs": 6},
-    "compressors": {"class_activation": {"ratio": 4.0, "threshold": 0.5}},
-}
-
-
-class PowerCutError(Exception):
-    """Stands for a power cut."""
-
-
-class CutAt(Silent):
-    """Stops the cell inside a phase, at an epoch."""
-
-    def __init__(self, phase: int, epoch: int) -> None:
-        super().__init__()
-        self._where = (phase, epoch)
-
-    def epoch(self, report: EpochReport) -> None:
-        if (report.phase, report.epoch) == self._where:
-            raise PowerCutError
-
-
-def measured(folder: Path) -> dict[str, Any]:
-    """Everything of a record that must be equal: all but times and provenance."""
-    content: dict[str, Any] = load_record(folder).as_json()
-    del content["provenance"]
-    for phase in content["phases"]:
-        del phase["seconds"], phase["peak_memory_bytes"]
-    return content
-
-
-def outcome(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Record, confusion and pictures of a cell."""
-    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "record.json"}
-    return measured(folder), files
+from tests.methods.cells import Silent
 
 
 @pytest.mark.slow

@@ -17,32 +17,9 @@ from cimbench.benchmarks.registry import METHODS
 from cimbench.benchmarks.suite.config import Cell, find_cell
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.randomness import generator
-from cimbench.methods.training import trainer as optimisation
-from tests.benchmarks.test_resume import FOUR_PHASES, CutAt, PowerCutError, measured, outcome
+from tests.benchmarks.interruption import FOUR_PHASES, CutAt, PowerCutError, batches, measured, outcome
 from tests.benchmarks.workplace import furnish
-from tests.methods.test_contract import Silent
-
-
-class Batches:
-    """Counts training batches and stops at one of them, in place of the augmentation, which each batch passes."""
-
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.count, self.stop_at, self.real = 0, stop_at, optimisation.augment
-
-    def __call__(self, *arguments: Any) -> torch.Tensor:
-        self.count += 1
-        if self.count == self.stop_at:
-            raise PowerCutError
-        return self.real(*arguments)
-
-
-def batches(cell: Cell, stop_at: int | None = None) -> int:
-    """Run the cell up to a batch or to its end; how many batches it learnt."""
-    seen = Batches(stop_at)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optimisation, "augment", seen)
-        run_cell(cell, Silent())
-    return seen.count
+from tests.methods.cells import Silent
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -22,12 +22,12 @@ from cimbench.benchmarks.suite.config import Cell, find_cell, load_suite
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.images.image_store import ImageStore
 from cimbench.methods.training.task import BatchReport
-from tests.benchmarks.test_core_alone import BLOCK
-from tests.benchmarks.test_report import record
-from tests.benchmarks.test_resume import outcome
+from tests.benchmarks.blocked import BLOCK
+from tests.benchmarks.interruption import outcome
+from tests.benchmarks.records import record
 from tests.benchmarks.workplace import FEW_DIGITS, furnish, run_command
 from tests.conftest import ROOT, coloured_store, composed, tiny_parameters
-from tests.methods.test_contract import Silent
+from tests.methods.cells import Silent
 
 FEW = {"matrix": {"methods": ["replay", "icarl"], "compressors": ["none"], "seeds": [3, 4], "bounds": ["finetune"]}}
 

@@ -14,10 +14,9 @@ from cimbench.benchmarks.registry import METHODS, load
 from cimbench.benchmarks.suite.config import Cell, find_cell
 from cimbench.datasets.stream.feed import FeedParameters, Resident
 from cimbench.methods.training.artifacts import Artifacts
-from tests.benchmarks.test_resume import FOUR_PHASES, PowerCutError, outcome
-from tests.benchmarks.test_resume_within_a_phase import batches
+from tests.benchmarks.interruption import FOUR_PHASES, PowerCutError, batches, outcome
 from tests.benchmarks.workplace import furnish
-from tests.methods.test_contract import Silent
+from tests.methods.cells import Silent
 
 WORN = {"step": 0.5, "refresh_epochs": 1}
 COMPRESSORS = {

@@ -17,11 +17,11 @@ from cimbench.benchmarks.records.metrics import headline
 from cimbench.benchmarks.records.record import load_record
 from cimbench.benchmarks.suite.config import find_cell
 from cimbench.benchmarks.tracking.live import LiveTracking
+from tests.benchmarks.interruption import CutAt, PowerCutError
 from tests.benchmarks.mlflow_server import postgres, serving
-from tests.benchmarks.test_resume import CutAt, PowerCutError
 from tests.benchmarks.tracked import PARENT, by_name, contents, runs
 from tests.benchmarks.workplace import cell_arguments, furnish, run_command
-from tests.methods.test_contract import Silent
+from tests.methods.cells import Silent
 
 pytestmark = [pytest.mark.xdist_group("tracking"), pytest.mark.slow, pytest.mark.timeout(1800)]  # one server for all
 

@@ -15,8 +15,8 @@ from cimbench.benchmarks.records.record import load_record
 from cimbench.benchmarks.suite.config import Suite, load_suite
 from cimbench.benchmarks.tracking import content
 from cimbench.benchmarks.tracking.runs import Tracker
+from tests.benchmarks.interruption import PowerCutError
 from tests.benchmarks.invented import invent
-from tests.benchmarks.test_resume import PowerCutError
 from tests.benchmarks.tracked import PARENT, by_name, contents, runs
 from tests.conftest import tiny_parameters
 

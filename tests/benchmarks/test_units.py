@@ -9,7 +9,7 @@ import pytest
 from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.report.units import units_table, write_units
 from cimbench.datasets.errors import InputError
-from tests.benchmarks.test_report import record
+from tests.benchmarks.records import record
 from tests.conftest import table_rows
 
 

@@ -6,9 +6,19 @@ import io
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from cimbench.datasets.fetching.fetch import ArchiveParameters
+from cimbench.datasets.images.packed_store import PackedStore
+from cimbench.datasets.preparing.parameters import PrepareParameters
+from cimbench.datasets.preparing.prepare import prepare
+from cimbench.datasets.progress import no_progress
+from cimbench.datasets.reading.archives import open_files
+from cimbench.datasets.reading.catalogue import Catalogue
+from cimbench.datasets.sources import food101
 
 
 def picture(seed: int, width: int = 40, height: int = 32, mode: str = "RGB", form: str = "JPEG") -> bytes:
@@ -70,3 +80,17 @@ def tiny_imagenet_archive(folder: Path, classes: int = 4) -> Path:
                 number += 1
         archive.writestr(f"{root}/val/val_annotations.txt", "\n".join(annotations) + "\n")
     return path
+
+
+def everything(path: Path) -> list[tuple[str, bytes]]:
+    files = open_files(path, path.parent / "scratch")
+    return [(name, files.read(name)) for name in files.names]
+
+
+def prepared(catalogue: Catalogue, folder: Path, **how: Any) -> PackedStore:
+    return prepare(catalogue, PrepareParameters(**how), folder / "data/stores/prepared", folder / "data/partial")
+
+
+def food(path: Path, folder: Path, short_side: int | None = None) -> PackedStore:
+    parameters = food101.Food101Parameters(archive=ArchiveParameters(mirrors=(str(path),)))
+    return prepared(food101.catalogue(parameters, folder / "data/archives", no_progress), folder, short_side=short_side)

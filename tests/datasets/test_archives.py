@@ -11,15 +11,9 @@ from pathlib import Path
 import pytest
 
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.reading.archives import open_files
-from tests.datasets.archives import food101_files, write_tar
+from tests.datasets.archives import everything, food101_files, write_tar
 
 CONTENT = bytes(range(256)) * 4000  # about 1 MB
-
-
-def everything(path: Path) -> list[tuple[str, bytes]]:
-    files = open_files(path, path.parent / "scratch")
-    return [(name, files.read(name)) for name in files.names]
 
 
 def test_a_flipped_bit_in_a_compressed_archive_is_found_without_a_checksum(tmp_path: Path) -> None:

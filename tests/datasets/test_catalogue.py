@@ -13,7 +13,7 @@ import torch
 from cimbench.datasets.errors import InputError, printable
 from cimbench.datasets.reading.catalogue import Catalogue
 from cimbench.datasets.reading.files import FolderFiles, is_hidden, with_parents
-from tests.datasets.test_prepare import catalogue, pictures
+from tests.datasets.prepared import catalogue, pictures
 
 
 @pytest.mark.parametrize(

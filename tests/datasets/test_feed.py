@@ -18,8 +18,7 @@ from cimbench.datasets.preparing.prepare import prepare
 from cimbench.datasets.stream import feed as feeding
 from cimbench.datasets.stream.feed import FeedParameters, Resident, Streamed, feed_of, prefetched
 from tests.conftest import textured_images
-from tests.datasets.archives import food101_archive
-from tests.datasets.test_sources import food
+from tests.datasets.archives import food, food101_archive
 
 CPU = torch.device("cpu")
 

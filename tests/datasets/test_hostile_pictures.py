@@ -18,10 +18,9 @@ from cimbench.datasets.preparing.decode import decode_rgb, open_rgb
 from cimbench.datasets.preparing.parameters import PIXELS_AT_MOST, PrepareParameters
 from cimbench.datasets.reading import files
 from cimbench.datasets.reading.archives import open_files
-from tests.datasets.archives import picture
+from tests.datasets.archives import everything, picture
 from tests.datasets.ilsvrc import tar_bytes
-from tests.datasets.test_archives import everything
-from tests.datasets.test_prepare import catalogue, pictures, prepared
+from tests.datasets.prepared import catalogue, pictures, prepared
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 

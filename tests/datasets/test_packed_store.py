@@ -19,7 +19,7 @@ from cimbench.datasets.images import packed_store as module
 from cimbench.datasets.images.image_store import ImageStore
 from cimbench.datasets.images.packed_store import PackedStore, open_store, readers, save_store, verify_store
 from tests.conftest import textured_images
-from tests.datasets.test_prepare import catalogue, pictures, prepared
+from tests.datasets.prepared import catalogue, pictures, prepared
 
 
 def in_memory(sizes: list[tuple[int, int]]) -> ImageStore:

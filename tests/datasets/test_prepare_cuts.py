@@ -21,7 +21,7 @@ from cimbench.datasets.preparing import journal as journal_module
 from cimbench.datasets.preparing import prepare as module
 from cimbench.datasets.preparing.parameters import PrepareParameters
 from cimbench.datasets.preparing.prepare import prepare
-from tests.datasets.test_prepare import catalogue, count_decodes, pictures, prepared, tree
+from tests.datasets.prepared import catalogue, count_decodes, pictures, prepared, tree
 
 FORK = multiprocessing.get_context("fork")  # a real process, without a second's import
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,21 +12,17 @@ from cimbench.datasets.errors import InputError
 from cimbench.datasets.fetching.fetch import ArchiveParameters
 from cimbench.datasets.images.packed_store import PackedStore
 from cimbench.datasets.preparing.decode import decode_rgb
-from cimbench.datasets.preparing.parameters import PrepareParameters
-from cimbench.datasets.preparing.prepare import prepare
 from cimbench.datasets.progress import no_progress
-from cimbench.datasets.reading.catalogue import Catalogue
-from cimbench.datasets.sources import food101, tiny_imagenet
-from tests.datasets.archives import food101_archive, food101_files, picture, tiny_imagenet_archive, write_tar
-
-
-def prepared(catalogue: Catalogue, folder: Path, **how: Any) -> PackedStore:
-    return prepare(catalogue, PrepareParameters(**how), folder / "data/stores/prepared", folder / "data/partial")
-
-
-def food(path: Path, folder: Path, short_side: int | None = None) -> PackedStore:
-    parameters = food101.Food101Parameters(archive=ArchiveParameters(mirrors=(str(path),)))
-    return prepared(food101.catalogue(parameters, folder / "data/archives", no_progress), folder, short_side=short_side)
+from cimbench.datasets.sources import tiny_imagenet
+from tests.datasets.archives import (
+    food,
+    food101_archive,
+    food101_files,
+    picture,
+    prepared,
+    tiny_imagenet_archive,
+    write_tar,
+)
 
 
 def tiny(path: Path, folder: Path, classes: int | None = None) -> PackedStore:

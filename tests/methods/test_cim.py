@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cimbench.benchmarks.cell.run import Bench, build, remember, run_cell, task
+from cimbench.benchmarks.cell.run import build, run_cell, task
 from cimbench.benchmarks.registry import METHODS
 from cimbench.benchmarks.suite.config import find_cell
 from cimbench.datasets.errors import InputError
@@ -24,26 +24,11 @@ from cimbench.methods.foster import FOSTER
 from cimbench.methods.networks.network import Network, NetworkParameters
 from cimbench.methods.networks.rational import start_values
 from cimbench.methods.training.task import EpochReport
-from tests.benchmarks.test_resume import PowerCutError, outcome
-from tests.benchmarks.test_resume_within_a_phase import batches
+from tests.benchmarks.interruption import PowerCutError, batches, outcome
 from tests.benchmarks.workplace import furnish
 from tests.conftest import coloured_store, tiny_suite
-from tests.methods.test_contract import SEED, WITH_MEMORY, Silent, place
-
-VARIANTS = ("cim", "cim_joint", "cim_last_block", "cim_foreground")
-
-
-def learnt(method: str = "replay", compressor: str = "cim", phases: int = 1, **sections: Any) -> Bench:
-    """A host and masks that have learnt and remembered some phases."""
-    plain = {"ratio": 4.0, "threshold": 0.5, "weight_decay": 0.0}  # with decay phi would move without a gradient
-    given = {compressor: {**plain, **sections.pop("masks", {})}} if compressor.startswith("cim") else {}
-    suite = tiny_suite(training={"base_epochs": 2, "epochs": 2}, compressors=given, **sections)
-    place(suite, coloured_store())
-    bench = build(find_cell(suite, method, compressor, SEED))
-    for number in range(phases):
-        bench.method.learn(task(bench, bench.stream.phase(number), [], Silent()))
-        remember(bench, bench.stream.phase(number))
-    return bench
+from tests.methods.cells import SEED, WITH_MEMORY, Silent, place
+from tests.methods.learnt_masks import VARIANTS, learnt
 
 
 def start(network: Network) -> Tensor:

@@ -10,51 +10,23 @@ import torch
 
 from cimbench.benchmarks.cell.run import Bench, build, remember, run_cell, task
 from cimbench.benchmarks.contract import promises, small_stream
-from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.registry import COMPRESSORS, METHODS, load
 from cimbench.benchmarks.suite.config import Suite, find_cell
 from cimbench.datasets.errors import InputError
-from cimbench.datasets.images.image_store import ImageStore
 from cimbench.datasets.images.packed_store import open_store
 from cimbench.datasets.stream.split import make_split, save_split
 from cimbench.methods.memory.budget import UNITS
-from cimbench.methods.training.task import BatchReport, EpochReport
 from tests.conftest import coloured_store, tiny_suite
+from tests.methods.cells import SEED, WITH_MEMORY, Silent, place
 from tests.methods.small_sources import SMALL_SOURCES, source_store
 
-SEED = 3
-WITH_MEMORY = {entry for name, entry in METHODS.items() if load("method", METHODS, name)[0].uses_memory}
 HELD_OUT = {"protocol": {"validation_share": 0.25}}
-
-
-class Silent:
-    """A listener that keeps the reports."""
-
-    def __init__(self) -> None:
-        self.reports: list[EpochReport] = []
-
-    def started(self, record: Record, resumed: int) -> None:
-        pass
-
-    def epoch(self, report: EpochReport) -> None:
-        self.reports.append(report)
-
-    def batch(self, report: BatchReport) -> None:
-        pass
-
-    def phase(self, record: Record) -> None:
-        pass
 
 
 def epochs_for(compressor: str) -> dict[str, int]:
     """One epoch a phase, or two where something changes between epochs."""
     epochs = 2 if compressor == "artifacts_only" else 1
     return {"base_epochs": epochs, "epochs": epochs}
-
-
-def place(suite: Suite, store: ImageStore) -> None:
-    """Put data and split where the cells look for them."""
-    small_stream.place(suite, store, SEED)
 
 
 # every method with every compressor on the first source; on the others every method once and every compressor once

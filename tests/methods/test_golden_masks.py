@@ -15,8 +15,8 @@ from cimbench.methods.compression.masks import mask_level
 from cimbench.methods.compression.masks.mask_level import Batch, mask_gradient, soft_masks
 from cimbench.methods.losses import distillation_loss
 from cimbench.methods.networks.network import Network, NetworkParameters
-from tests.methods.test_masks import REFERENCE, Case
-from tests.methods.test_rational import filled
+from tests.methods.mask_cases import REFERENCE, Case
+from tests.methods.rationals import filled
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 

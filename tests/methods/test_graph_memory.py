@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cimbench.methods.compression.masks.graph_memory import GraphMemory
-from tests.methods.test_cim import VARIANTS, learnt
+from tests.methods.learnt_masks import VARIANTS, learnt
 
 
 def test_graph_memory_counts_each_piece_once() -> None:

@@ -20,7 +20,7 @@ from cimbench.methods.networks.network import Network, Output
 from cimbench.methods.training.recipe import LEARNING, Stage
 from cimbench.methods.training.task import Task
 from tests.conftest import coloured_store, tiny_suite
-from tests.methods.test_contract import SEED, Silent, place
+from tests.methods.cells import SEED, Silent, place
 
 pytestmark = pytest.mark.usefixtures("workspace")
 

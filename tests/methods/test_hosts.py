@@ -19,7 +19,7 @@ from cimbench.methods.networks.network import Network, in_eval
 from cimbench.methods.training.task import Task
 from cimbench.methods.wa import WAParameters
 from tests.conftest import coloured_store, tiny_suite
-from tests.methods.test_contract import SEED, Silent, place
+from tests.methods.cells import SEED, Silent, place
 
 pytestmark = pytest.mark.usefixtures("workspace")
 

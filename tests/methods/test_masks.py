@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,35 +15,11 @@ from torch.nn import functional
 from cimbench.benchmarks.throughput.measure import peak_allocated
 from cimbench.methods.compression.masks import mask_level
 from cimbench.methods.compression.masks.mask_level import Batch, MaskLevel, mask_gradient, small_and_back, soft_masks
-from cimbench.methods.losses import Loss
 from cimbench.methods.networks import resnet
 from cimbench.methods.networks.heads import LinearHead
 from cimbench.methods.networks.network import Network, NetworkParameters
 from cimbench.methods.networks.rational import plain_rational
-
-REFERENCE = MaskLevel(
-    ratio=4.0,
-    inner_ratio=1.0,
-    resampling="nearest",
-    activation="rational",
-    size_weight=0.1,
-    diversity_weight=0.2,
-    two_levels=True,
-    shortcuts="reference",
-    soft_images="reference",
-    micro_batch=64,
-)
-
-
-@dataclass
-class Case:
-    """A golden step: the network, the host's loss, both batches."""
-
-    network: Network
-    loss: Loss
-    inner: Batch
-    outer: Batch
-    step: float
+from tests.methods.mask_cases import REFERENCE, Case
 
 
 def small_case() -> Case:

@@ -16,7 +16,7 @@ from cimbench.benchmarks.suite.config import find_cell
 from cimbench.methods.training import trainer as optimisation
 from cimbench.methods.training.trainer import Trainer
 from tests.conftest import coloured_store, tiny_suite
-from tests.methods.test_contract import SEED, WITH_MEMORY, Silent, place
+from tests.methods.cells import SEED, WITH_MEMORY, Silent, place
 
 pytestmark = pytest.mark.usefixtures("workspace")
 EPOCHS = 3

@@ -1,0 +1,17 @@
+"""Files as they are in git."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def committed(name: str) -> str:
+    """A file as it is in git: `make repro` writes the working copy again, with another machine's numbers."""
+    shown = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True, text=True)
+    if shown.returncode:
+        pytest.skip(f"git has no {name}: {shown.stderr.strip()}")
+    return shown.stdout
