@@ -11,6 +11,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.xdist_group("distribution")  # one run of the project
+
 PROJECT = """
 import os, time
 from pathlib import Path

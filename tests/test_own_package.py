@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import ROOT, table_rows, tiny_parameters
 
-pytestmark = pytest.mark.slow  # a process a command
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own package")]  # a process a command
 
 METHOD = "mypackage.half_smoothed:HalfSmoothed"
 COMPRESSOR = "mypackage.left_half:LeftHalf"

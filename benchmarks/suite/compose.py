@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,5 +67,11 @@ def table_names(folder: Path = CONFIGURATIONS) -> list[str]:
 
 
 def compose_suite(name: str, overrides: Sequence[str] = (), folder: Path = CONFIGURATIONS) -> Suite:
-    """The suite, checked."""
+    """The suite, checked. It is composed once as long as no file of the folder changes: tables name many."""
+    changed = max((path.stat().st_mtime_ns for path in folder.rglob("*.yaml")), default=0)
+    return _compose_suite(name, tuple(overrides), folder, folder.resolve(), changed)
+
+
+@cache
+def _compose_suite(name: str, overrides: tuple[str, ...], folder: Path, _place: Path, _changed: int) -> Suite:
     return build(Suite, compose_parameters(name, overrides, folder), f"{folder}/suite/{name}.yaml")

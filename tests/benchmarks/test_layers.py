@@ -74,6 +74,11 @@ def test_every_public_name_has_a_docstring(path: Path) -> None:
             assert inner or ast.get_docstring(node), node.name
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_tests_share_stands_in_no_test_file(path: Path) -> None:
+    assert [name for name in names(path) if name.startswith("tests.") and ".test_" in name] == []
+
+
 def test_importing_everything_has_no_side_effects(tmp_path: Path) -> None:
     """No seeding, no files, no device probe at import."""
     modules = [
