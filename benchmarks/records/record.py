@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,15 @@ class Record:
     @property
     def heads(self) -> list[str]:
         """Heads that every phase was evaluated with."""
+        return [head for head in self._first_heads if all(head in phase.correct for phase in self.phases)]
+
+    @property
+    def lost_heads(self) -> list[str]:
+        """Heads that a later phase could not be evaluated with: the nearest means of a memory that became empty."""
+        return [head for head in self._first_heads if head not in self.heads]
+
+    @property
+    def _first_heads(self) -> list[str]:
         return list(self.phases[0].correct) if self.phases else []
 
     def counts(self, head: str) -> Counts:
@@ -77,6 +86,11 @@ class Record:
         """Write the record with a digest of its content into the cell's folder, atomically."""
         content = self.as_json()
         write_json(folder / FILE_NAME, content | {"digest": digest_of(content)})
+
+
+def shared_heads(records: Sequence[Record]) -> list[str]:
+    """Heads that all of some records have, in the first one's order."""
+    return [head for head in records[0].heads if all(head in record.heads for record in records)]
 
 
 def record_from_json(content: dict[str, Any]) -> Record:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cimbench.benchmarks.records.metrics import headline
-from cimbench.benchmarks.records.record import Record
+from cimbench.benchmarks.records.record import Record, shared_heads
 
 AGAINST = ("none", "class_activation")
 METRICS = {"average_accuracy": "average accuracy", "last_accuracy": "last accuracy"}
@@ -69,8 +69,9 @@ def _pairs(records: Sequence[Record]) -> Iterator[tuple[str, str, str, str, list
             shared = sorted(mine.keys() & theirs.keys())
             if compressor in ("none", against) or len(shared) < 2:
                 continue
-            for head in mine[shared[0]].heads:
-                yield method, compressor, against, head, [(mine[seed], theirs[seed]) for seed in shared]
+            pairs = [(mine[seed], theirs[seed]) for seed in shared]
+            for head in shared_heads([record for pair in pairs for record in pair]):
+                yield method, compressor, against, head, pairs
 
 
 def differences_table(records: Sequence[Record]) -> pd.DataFrame:

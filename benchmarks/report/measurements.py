@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cimbench.benchmarks.records.metrics import accuracy_per_phase, headline
-from cimbench.benchmarks.records.record import PhaseRecord, Record
+from cimbench.benchmarks.records.record import PhaseRecord, Record, shared_heads
 from cimbench.benchmarks.registry import sees_all_data
 from cimbench.benchmarks.report.figures.memory_curves import box_share, held
 from cimbench.benchmarks.report.tables import groups_of_cells
@@ -34,7 +34,7 @@ def metrics_tree(records: Sequence[Record]) -> dict[str, Any]:
             "bytes_held": _mean([record.phases[-1].memory["bytes_held"] for record in members]),
             "model_bytes": _mean([record.phases[-1].model_bytes for record in members]),
         }
-        for head in members[0].heads:
+        for head in shared_heads(members):
             found = [headline(record.counts(head)) for record in members]
             accuracies = {name: _mean([100 * one[name] for one in found]) for name in found[0]}
             tree.setdefault(method, {}).setdefault(compressor, {})[head] = {**accuracies, **kept}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from cimbench.benchmarks.records.metrics import headline
-from cimbench.benchmarks.records.record import Record
+from cimbench.benchmarks.records.record import Record, shared_heads
 from cimbench.benchmarks.report.boxes import NOTE as BOXES_NOTE
 from cimbench.benchmarks.report.boxes import boxes_table
 from cimbench.benchmarks.report.differences import differences_table
@@ -44,7 +44,7 @@ def comparison(records: Sequence[Record]) -> Table:
     frame = reading_table(records)
     found: dict[str, list[str]] = {"average_accuracy": [], "last_accuracy": []}
     for members in groups_of_cells(records).values():
-        for head in members[0].heads:
+        for head in shared_heads(members):
             metrics = [headline(record.counts(head)) for record in members]
             for name, column in found.items():
                 column.append(accuracy_text([100 * one[name] for one in metrics]))

@@ -12,7 +12,7 @@ import pandas as pd
 from cimbench.benchmarks import registry
 from cimbench.benchmarks.imported.imported_run import ImportedRun, comparable
 from cimbench.benchmarks.records.metrics import column, headline
-from cimbench.benchmarks.records.record import Record
+from cimbench.benchmarks.records.record import Record, shared_heads
 from cimbench.benchmarks.report.differences import differences_table
 from cimbench.benchmarks.report.imported_rows import imported_notes, with_imported
 from cimbench.datasets.arrays import write_atomically
@@ -58,7 +58,7 @@ def numbers_table(records: Sequence[Record], metrics: Sequence[str] = ()) -> pd.
     """
     rows = []
     for (method, compressor), members in groups_of_cells(records).items():
-        for head in members[0].heads:
+        for head in shared_heads(members):
             values = [headline(record.counts(head), metrics) for record in members]
             row: dict[str, object] = {"method": method, "compressor": compressor, "head": head, "seeds": len(members)}
             for name in (name for name in values[0] if all(name in each for each in values)):
@@ -95,7 +95,7 @@ def reading_table(records: Sequence[Record], metrics: Sequence[str] = ()) -> pd.
         last = [record.phases[-1].memory for record in members]
         classes = len(members[0].class_names)
         without_memory = not any(sum(account["exemplars"]) for account in last)
-        for head in members[0].heads:
+        for head in shared_heads(members):
             values = [headline(record.counts(head), metrics) for record in members]
             rows.append(
                 {
@@ -179,6 +179,8 @@ def footnotes(records: Sequence[Record], absent: Mapping[str, str]) -> list[str]
         whole = sum(account["kept_whole"] for account in accounts)
         exhausted = sum(account["exhausted_classes"] for account in accounts)
         empty = sum(count == 0 for count in accounts[-1]["exemplars"]) if sum(accounts[-1]["exemplars"]) else 0
+        for head in record.lost_heads:
+            notes.append(f"{record.cell}: head {head} is absent, since the memory was empty after a later phase.")
         if whole:
             notes.append(
                 f"{record.cell}: {whole} images were kept whole (a constant activation map, or no object box)."

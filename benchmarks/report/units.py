@@ -10,7 +10,7 @@ import pandas as pd
 
 from cimbench.benchmarks.records.differences import differences
 from cimbench.benchmarks.records.metrics import headline
-from cimbench.benchmarks.records.record import Record, load_record
+from cimbench.benchmarks.records.record import Record, load_record, shared_heads
 from cimbench.benchmarks.report.differences import paired
 from cimbench.benchmarks.report.tables import caption, formatted, groups_of_cells, spread
 from cimbench.datasets.arrays import write_atomically
@@ -77,7 +77,7 @@ def units_table(suites: Sequence[Sequence[Record]]) -> pd.DataFrame:
     rows: list[dict[str, str]] = []
     for method, compressor in dict.fromkeys(key for groups in grouped for key in groups):
         cells = [record for groups in grouped for record in groups.get((method, compressor), [])]
-        heads = [head for head in cells[0].heads if all(head in record.heads for record in cells)]
+        heads = shared_heads(cells)
         for head in heads:
             row = {"method": method, "compressor": compressor, "head": head}
             for records, groups in zip(suites, grouped, strict=True):

@@ -52,7 +52,13 @@ class MatrixParameters:
         for name in ("methods", "compressors", "seeds"):
             if not getattr(self, name):
                 raise InputError(f"matrix.{name} is empty; name at least one")
+        for name in ("methods", "compressors", "seeds", "bounds"):
+            values: list[Any] = getattr(self, name)
+            if twice := [value for number, value in enumerate(values) if value in values[:number]]:
+                raise InputError(f"matrix.{name} names {twice[0]} twice; name it once")
         for bound in self.bounds:
+            if bound in self.methods:
+                raise InputError(f"matrix.bounds names {bound}, which is in matrix.methods too; name it in one of them")
             if registry.load("matrix.bounds: method", registry.METHODS, bound)[0].uses_memory:
                 raise InputError(f"matrix.bounds names {bound}, which has a memory; name it in matrix.methods")
         for seed in self.seeds:

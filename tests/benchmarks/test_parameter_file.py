@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from cimbench.benchmarks.cli import main
 from cimbench.benchmarks.suite.parameter_file import read_parameters
 from cimbench.datasets.errors import InputError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, tiny_suite
 
 COMMITTED = [ROOT / "params.yaml", *sorted((ROOT / "conf").rglob("*.yaml"))]
 
@@ -88,3 +88,14 @@ def test_the_command_ends_in_words(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "params.yaml").write_text("suite: one\nsuite: two\n")
     assert main(["--params", str(tmp_path / "params.yaml"), "plan"]) == 2
     assert "params.yaml: gives the key 'suite' twice (lines 1 and 2)" in capsys.readouterr().err
+
+
+def test_a_method_is_no_bound_of_its_own_suite() -> None:
+    """DVC would learn its cell twice."""
+    with pytest.raises(InputError, match=r"matrix.bounds names finetune, which is in matrix.methods too"):
+        tiny_suite(matrix={"methods": ["replay", "finetune"], "bounds": ["finetune"]})
+
+
+def test_a_name_in_the_matrix_stands_there_once() -> None:
+    with pytest.raises(InputError, match=r"matrix.seeds names 1 twice; name it once"):
+        tiny_suite(matrix={"seeds": [1, 2, 1]})

@@ -13,7 +13,7 @@ import torch
 
 from cimbench.benchmarks.cell.run import run_cell
 from cimbench.benchmarks.cli import main
-from cimbench.benchmarks.records.record import Record, load_record
+from cimbench.benchmarks.records.record import Record, load_record, shared_heads
 from cimbench.benchmarks.report.differences import differences_table, paired
 from cimbench.benchmarks.report.figures.curves import curve_figure
 from cimbench.benchmarks.report.sizes import mean_areas, size_groups, sizes_table, write_sizes
@@ -127,6 +127,21 @@ def test_many_cells_have_a_panel_a_method_and_head() -> None:
         plain, full = axes.get_lines()
         assert (plain.get_label(), full.get_label()) == ("none", "full")
         np.testing.assert_allclose([plain.get_ydata()[1], full.get_ydata()[1]], [50, 70])
+
+
+def test_a_head_that_a_later_phase_lacks_is_absent_with_its_reason() -> None:
+    """A budget so small that the memory becomes empty: no nearest means, and the other numbers stay."""
+    first, lost = record(1, [[8], [4, 6]]), record(2, [[7], [5, 5]])
+    for made in (first, lost):
+        for phase in made.phases:
+            phase.correct["nme"], phase.correct_top5["nme"] = phase.correct["linear"], phase.correct_top5["linear"]
+    del lost.phases[1].correct["nme"], lost.phases[1].correct_top5["nme"]
+    assert lost.heads == ["linear"] and lost.lost_heads == ["nme"] and first.lost_heads == []
+    assert shared_heads([first, lost]) == shared_heads([lost, first]) == ["linear"]
+    assert list(numbers_table([first, lost])["head"]) == ["linear"]
+    assert f"{lost.cell}: head nme is absent, since the memory was empty after a later phase." in footnotes(
+        [first, lost], {}
+    )
 
 
 def test_the_command_writes_and_prints_what_was_measured(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

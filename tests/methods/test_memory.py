@@ -236,7 +236,7 @@ def test_shares_never_exceed_the_total() -> None:
 RAGGED = ragged_store()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     unit=st.sampled_from(UNITS),
     per_class=st.floats(1, 6),

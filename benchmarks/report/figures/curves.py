@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cimbench.benchmarks.records.metrics import accuracy_per_phase
-from cimbench.benchmarks.records.record import Record
+from cimbench.benchmarks.records.record import Record, shared_heads
 from cimbench.benchmarks.report.figures.plots import COLOURS, STYLES, colours_of, style_axes
 from cimbench.benchmarks.report.intervals import band
 from cimbench.benchmarks.report.tables import groups_of_cells
@@ -29,11 +29,11 @@ def curve_figure(records: Sequence[Record], columns: int = 4) -> Figure:
 
 
 def _one_panel(groups: dict[tuple[str, str], list[Record]]) -> Figure:
-    lines = sum(len(members[0].heads) for members in groups.values())
+    lines = sum(len(shared_heads(members)) for members in groups.values())
     figure = Figure(figsize=(5.0, 3.8 + 0.2 * -(-lines // 2)), layout="constrained")
     axes = figure.subplots()
     for colour, ((method, compressor), members) in zip(cycle(COLOURS), groups.items(), strict=False):
-        for style, head in zip(cycle(STYLES), members[0].heads, strict=False):
+        for style, head in zip(cycle(STYLES), shared_heads(members), strict=False):
             _draw(axes, members, head, colour, style, f"{method} + {compressor} ({head})")
     _dress(axes)
     axes.set_xlabel("phase")
@@ -43,7 +43,9 @@ def _one_panel(groups: dict[tuple[str, str], list[Record]]) -> Figure:
 
 
 def _panels(groups: dict[tuple[str, str], list[Record]], columns: int) -> Figure:
-    wanted = list(dict.fromkeys((method, head) for (method, _), found in groups.items() for head in found[0].heads))
+    wanted = list(
+        dict.fromkeys((method, head) for (method, _), found in groups.items() for head in shared_heads(found))
+    )
     look = colours_of(compressor for _, compressor in groups)
     columns = min(columns, len(wanted))
     rows = -(-len(wanted) // columns)

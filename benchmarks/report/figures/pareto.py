@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cimbench.benchmarks.records.metrics import headline
-from cimbench.benchmarks.records.record import Record
+from cimbench.benchmarks.records.record import Record, shared_heads
 from cimbench.benchmarks.registry import sees_all_data
 from cimbench.benchmarks.report.figures.labels import place_labels
 from cimbench.benchmarks.report.figures.plots import colours_of, style_axes
@@ -61,7 +61,7 @@ def _best_heads(records: Sequence[Record]) -> dict[str, str]:
     """Each method's head with the highest mean over its cells; of equal ones the first."""
     scores: dict[str, dict[str, list[float]]] = {}
     for (method, _), members in groups_of_cells(records).items():
-        for head in members[0].heads:
+        for head in shared_heads(members):
             scores.setdefault(method, {}).setdefault(head, []).extend(_accuracies(members, head))
     return {
         method: max(heads, key=lambda head, heads=heads: float(np.mean(heads[head])))  # type: ignore[misc]
