@@ -124,7 +124,11 @@ def test_speeds_in_the_documents_are_the_measured_ones() -> None:
     assert f"{masks['memory']} of it, at {masks['share']} of its speed" in PAGE
     page = (ROOT / "docs/data.md").read_text()
     originals, reduced = shares("epoch by ImageFolder + DataLoader")
-    assert [row["speed"] for row in table_rows(page.split("## How fast")[1])] == [shares("epoch")[0], reduced, originals]
+    assert [row["speed"] for row in table_rows(page.split("## How fast")[1])] == [
+        shares("epoch")[0],
+        reduced,
+        originals,
+    ]
     for step, words in (("prepare", "prepared with"), ("stream", "streamed\nwith")):
         (given,) = [name for kind, name in rows if kind == f"{step} a large set"]
         (megabytes,) = re.findall(r"at most ([\d,]+) MB", given)

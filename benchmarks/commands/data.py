@@ -44,7 +44,7 @@ def prepare(suite: Suite, _arguments: argparse.Namespace) -> str:
     left = f", {len(store.damaged)} damaged ones left out ({shown})" if store.damaged else ""
     return (
         f"{suite.store}: {len(store)} images ({int(store.is_test.sum())} for testing) of {len(store.class_names)} "
-        f"classes, {len(store.pixels) / 1e6:.1f} MB{left}. Next: cimbench split"
+        f"classes, {len(store.pixels.bytes) / 1e6:.1f} MB{left}. Next: cimbench split"
     )
 
 

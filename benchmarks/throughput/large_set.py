@@ -58,7 +58,7 @@ def main() -> None:
     start = time.perf_counter()
     store = prepare(catalogue(count), PrepareParameters(encoding="original"), folder / "store", folder / "partial")
     told |= {"prepare_seconds": time.perf_counter() - start, "prepare_peak": float(peak_memory(_CPU) or 0)}
-    told["bytes"] = float(len(store.pixels))
+    told["bytes"] = float(len(store.pixels.bytes))
     reset_peak_memory(_CPU)
     start = time.perf_counter()
     pool = Pool(images=Streamed(store, SIDE, _CPU, FeedParameters()), labels=store.labels)

@@ -23,7 +23,7 @@ from torchvision.transforms import v2
 from cimbench.benchmarks.records.provenance import surroundings
 from cimbench.benchmarks.throughput.inputs import DEVICES, archive_of_photographs
 from cimbench.benchmarks.throughput.measure import Job, copy_step, measure, timed
-from cimbench.datasets.images.packed_store import PackedStore
+from cimbench.datasets.images.image_store import ImageStore
 from cimbench.datasets.preparing.parameters import PrepareParameters
 from cimbench.datasets.preparing.prepare import prepare
 from cimbench.datasets.reading.archives import open_files
@@ -68,11 +68,11 @@ def catalogue(copies: int) -> Catalogue:
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], PackedStore]:
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ImageStore]:
     """The photographs prepared with a short side of 256 pixels as JPEG, their training part; by device."""
 
     @cache
-    def prepared(device: str) -> PackedStore:
+    def prepared(device: str) -> ImageStore:
         folder = tmp_path_factory.mktemp(device)
         how = PrepareParameters(short_side=SHORT_SIDE, encoding="jpeg")
         store = prepare(catalogue(COPIES[device]), how, folder / "store", folder / "partial")
@@ -87,21 +87,22 @@ def decoders(device: str) -> list[str]:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_decode_from_the_store(benchmark: BenchmarkFixture, stores: Callable[[str], PackedStore], device: str) -> None:
+def test_decode_from_the_store(benchmark: BenchmarkFixture, stores: Callable[[str], ImageStore], device: str) -> None:
     """Packed JPEG bytes to squashed uint8 batches on the device; the reference is Pillow on one core."""
     store, there = stores(device), torch.device(device)
     count = min(len(store), 1024)
     feed = Streamed(store, SHORT_SIDE, there, FeedParameters(decoder=decoders(device)[-1]))
     assert feed.batch(torch.arange(4)).shape == (4, 3, SHORT_SIDE, SHORT_SIDE)
-    files = [store.content(number).numpy().tobytes() for number in range(64)]
+    files = [store.pixels.content(number).numpy().tobytes() for number in range(64)]
 
     def by_pillow() -> list[Image.Image]:
-        read = [Image.open(io.BytesIO(content)).convert("RGB") for content in files * (count // 64)]
-        return [picture.resize((SHORT_SIDE, SHORT_SIDE), Image.Resampling.BILINEAR) for picture in read]
+        opened = [Image.open(io.BytesIO(content)).convert("RGB") for content in files * (count // 64)]
+        return [picture.resize((SHORT_SIDE, SHORT_SIDE), Image.Resampling.BILINEAR) for picture in opened]
 
+    read = sum(len(store.pixels.content(number)) for number in range(count))
     job = Job(
         step="decode + squash", input=f"{count} JPEG of short side {SHORT_SIDE}", device=device, images=count,
-        moved=int(store.spans[:count, 1].sum()) + count * 3 * SHORT_SIDE**2, bound="the JPEG decoder",
+        moved=read + count * 3 * SHORT_SIDE**2, bound="the JPEG decoder",
     )  # fmt: skip
     measure(benchmark, job, lambda: feed.batch(torch.arange(count)), reference=by_pillow)
 
@@ -124,7 +125,7 @@ def test_augment(benchmark: BenchmarkFixture, device: str, name: str, parameters
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_feed(benchmark: BenchmarkFixture, stores: Callable[[str], PackedStore], device: str) -> None:
+def test_feed(benchmark: BenchmarkFixture, stores: Callable[[str], ImageStore], device: str) -> None:
     """The whole feed of an epoch with nobody learning; the ceiling is decoding alone."""
     pool, random = pool_of(stores(device), device), torch.Generator(device).manual_seed(0)
     order = list(torch.split(torch.arange(len(pool)), BATCH[device]))
@@ -144,7 +145,7 @@ def test_feed(benchmark: BenchmarkFixture, stores: Callable[[str], PackedStore],
     )
 
 
-def pool_of(store: PackedStore, device: str) -> Pool:
+def pool_of(store: ImageStore, device: str) -> Pool:
     """The store's pictures, read while they are learnt."""
     feed = Streamed(store, SHORT_SIDE, torch.device(device), FeedParameters(decoder=decoders(device)[-1]))
     return Pool(images=feed, labels=store.labels.to(device))
@@ -183,7 +184,7 @@ def bare_steps(trainer: Trainer, count: int, device: str) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_epoch(benchmark: BenchmarkFixture, stores: Callable[[str], PackedStore], device: str) -> None:
+def test_epoch(benchmark: BenchmarkFixture, stores: Callable[[str], ImageStore], device: str) -> None:
     """A real epoch from the disk beside the bare steps: the share is what the feed leaves of the step's speed."""
     pool = pool_of(stores(device), device)
     trainer = trainer_of(pool, device)
@@ -200,7 +201,7 @@ def test_epoch(benchmark: BenchmarkFixture, stores: Callable[[str], PackedStore]
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("reduced", [False, True], ids=["originals", "reduced"])
 def test_epoch_by_torchvision(
-    benchmark: BenchmarkFixture, stores: Callable[[str], PackedStore], tmp_path: Path, device: str, reduced: bool
+    benchmark: BenchmarkFixture, stores: Callable[[str], ImageStore], tmp_path: Path, device: str, reduced: bool
 ) -> None:
     """The same epoch as one would write it otherwise: ImageFolder, DataLoader and the usual transforms on the files.
 
@@ -212,7 +213,7 @@ def test_epoch_by_torchvision(
     for number in range(len(pool)):
         target = tmp_path / f"{number % len(files):03d}" / f"{number}.jpg"
         target.parent.mkdir(exist_ok=True)
-        target.write_bytes(store.content(number).numpy().tobytes() if reduced else files[number % len(files)])
+        target.write_bytes(store.pixels.content(number).numpy().tobytes() if reduced else files[number % len(files)])
     usual = v2.Compose(
         [
             v2.RandomResizedCrop(SIDE),

@@ -64,10 +64,12 @@ def test_encoding(benchmark: BenchmarkFixture, codec: str) -> None:
     exact = ExemplarStore.from_packed(
         pack_store(photos, boxes, Format(ratio=RATIO), host), Format(ratio=RATIO)
     ).images()
-    assert float((shown.pixels.float() - exact.pixels.float()).abs().mean()) < (6 if codec != "raw" else 1e-9)
+    assert float((shown.pixels.bytes.float() - exact.pixels.bytes.float()).abs().mean()) < (
+        6 if codec != "raw" else 1e-9
+    )
     job = Job(
         step=f"encode, {codec}", input="64 photographs", device="cpu", images=len(photos),
-        moved=len(photos.pixels) + len(pack_store(photos, boxes, form, host).buffer),
+        moved=len(photos.pixels.bytes) + len(pack_store(photos, boxes, form, host).buffer),
         bound="copying" if codec == "raw" else "the codec",
     )  # fmt: skip
     measure(benchmark, job, lambda: pack_store(photos, boxes, form, host))
@@ -80,9 +82,9 @@ def test_decoding(benchmark: BenchmarkFixture, codec: str) -> None:
     form = Format(ratio=RATIO, codec=Codec(name=codec))
     store = ExemplarStore.from_packed(pack_store(photos, boxes, form, torch.device("cpu")), form)
     groups = groups_of_one_size(store.headers.sizes)
-    assert sum(store.decoded(group).nbytes for group in groups) == len(photos.pixels)
+    assert sum(store.decoded(group).nbytes for group in groups) == len(photos.pixels.bytes)
     job = Job(
         step=f"decode, {codec}", input="64 photographs", device="cpu", images=len(photos),
-        moved=len(photos.pixels) + len(store.buffer), bound="copying" if codec == "raw" else "the codec",
+        moved=len(photos.pixels.bytes) + len(store.buffer), bound="copying" if codec == "raw" else "the codec",
     )  # fmt: skip
     measure(benchmark, job, lambda: [store.decoded(group) for group in groups])

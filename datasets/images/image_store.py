@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from cimbench.datasets.errors import InputError
+from cimbench.datasets.errors import InputError, printable
+from cimbench.datasets.images.pixels import InMemory, Pixels
+from cimbench.datasets.images.threads import readers, runs
+
+Made = TypeVar("Made")
 
 
 def _no_boxes() -> Tensor:
@@ -19,15 +24,16 @@ def _no_boxes() -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageStore:
-    """N uint8 RGB images, one after another in one run of bytes, so that sizes may differ without padding.
+    """N uint8 RGB images, whose sizes may differ, with what is known of them.
 
-    pixels: (Q,) uint8, each image as (3, H, W), in order. sizes: (N, 2) int64, height and width in pixels. labels: (N,)
+    pixels: where they lie, in memory or on the disk. sizes: (N, 2) int64, height and width in pixels. labels: (N,)
     int64 into class_names. names: unique per image. is_test: (N,) bool. boxes: (N, 4) int64 XYXY pixels with
     exclusive ends, people's object boxes, -1 where an image has none; (0, 4) where the data set has none. damaged:
-    pictures that were left out, with the reason.
+    pictures that were left out, with the reason. known_digest: the digest, where all bytes are too many to be read
+    for it; of these images alone, so that a changed copy has its own.
     """
 
-    pixels: Tensor
+    pixels: Pixels
     sizes: Tensor
     labels: Tensor
     class_names: tuple[str, ...] = ()
@@ -35,29 +41,25 @@ class ImageStore:
     is_test: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
     boxes: Tensor = field(default_factory=_no_boxes)
     damaged: tuple[str, ...] = ()
+    known_digest: InitVar[str] = ""
 
-    def __post_init__(self) -> None:
-        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 1:
-            raise InputError(f"pixels are {self.pixels.dtype} {tuple(self.pixels.shape)}; give (Q,) uint8 bytes")
-        if int(self.starts[-1]) != len(self.pixels):
-            raise InputError(f"sizes add up to {int(self.starts[-1])} bytes, the pixels have {len(self.pixels)}")
+    def __post_init__(self, known_digest: str) -> None:
+        self.pixels.check(self.sizes)
         if len(self.labels) != len(self.sizes):
             raise InputError(f"{len(self.labels)} labels for {len(self.sizes)} images; give one each")
+        if known_digest:
+            self.__dict__["digest"] = known_digest  # the cached property's place
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     @classmethod
     def from_images(cls, images: Sequence[Tensor], labels: Sequence[int] | Tensor, **rest: object) -> ImageStore:
-        """A store of (3, H, W) uint8 images."""
+        """A store of (3, H, W) uint8 images, in memory."""
         sizes = torch.tensor([image.shape[-2:] for image in images], dtype=torch.int64).reshape(-1, 2)
-        pixels = torch.cat([image.reshape(-1) for image in images]) if images else torch.empty(0, dtype=torch.uint8)
+        content = torch.cat([image.reshape(-1) for image in images]) if images else torch.empty(0, dtype=torch.uint8)
+        pixels = InMemory(content, 3 * sizes.prod(1))
         return cls(pixels=pixels, sizes=sizes, labels=torch.as_tensor(labels, dtype=torch.int64), **rest)  # type: ignore[arg-type]
-
-    @cached_property
-    def starts(self) -> Tensor:
-        """(N + 1,) int64: where each image's bytes begin."""
-        return torch.cat([torch.zeros(1, dtype=torch.int64), 3 * self.sizes.prod(1).cumsum(0)])
 
     @cached_property
     def uniform_size(self) -> tuple[int, int] | None:
@@ -66,21 +68,21 @@ class ImageStore:
         return (int(self.sizes[0, 0]), int(self.sizes[0, 1])) if same else None
 
     def image(self, index: int) -> Tensor:
-        """Image `index` as (3, H, W) uint8."""
+        """Image `index` as (3, H, W) uint8; InputError where its bytes are not what was prepared."""
         height, width = self.sizes[index].tolist()
-        return self.pixels[int(self.starts[index]) : int(self.starts[index + 1])].view(3, height, width)
+        try:
+            return self.pixels.image(index, height, width)
+        except RuntimeError as error:
+            name = printable(self.names[index]) if self.names else f"image {index}"
+            raise InputError(
+                f"{self.pixels.origin}: {name} is damaged; see `cimbench verify`, and prepare the data again"
+            ) from error
 
     def subset(self, indices: Tensor) -> ImageStore:
         """The images at `indices`, in that order, with everything that belongs to them."""
-        if self.uniform_size:
-            height, width = self.uniform_size
-            pixels = self.pixels.view(len(self), 3 * height * width)[indices].reshape(-1)
-        else:
-            parts = [self.pixels[int(self.starts[i]) : int(self.starts[i + 1])] for i in indices.tolist()]
-            pixels = torch.cat(parts) if parts else self.pixels[:0]
         return replace(
             self,
-            pixels=pixels,
+            pixels=self.pixels.subset(indices),
             sizes=self.sizes[indices],
             labels=self.labels[indices],
             names=tuple(self.names[i] for i in indices.tolist()) if self.names else (),
@@ -94,10 +96,15 @@ class ImageStore:
         They lie channels-last in memory, the order in which small convolutions are fastest on a CPU.
         """
         resized = torch.empty(len(self), 3, side, side, dtype=torch.uint8).to(memory_format=torch.channels_last)
-        if self.uniform_size == (side, side):
-            return resized.copy_(self.pixels.view(len(self), 3, side, side))
-        for i in range(len(self)):
-            resized[i] = squashed(self.image(i), side)
+        rows = self.pixels.rows() if self.uniform_size == (side, side) else None
+        if rows is not None:
+            return resized.copy_(rows.view(len(self), 3, side, side))
+
+        def place(indices: range) -> None:
+            for index in indices:
+                resized[index] = squashed(self.image(index), side)
+
+        self._in_runs(place, len(self))
         return resized
 
     def same_size_groups(self) -> list[Tensor]:
@@ -105,24 +112,30 @@ class ImageStore:
         return groups_of_one_size(self.sizes)
 
     def stacked(self, indices: Tensor) -> Tensor:
-        """Images of one size as (n, 3, H, W) uint8; not copied where they are all of a store of one size."""
-        if self.uniform_size:
-            images = self.pixels.view(len(self), 3, *self.uniform_size)
+        """Images of one size as (n, 3, H, W) uint8; not copied where they are all of a store in memory of one size."""
+        rows = self.pixels.rows() if self.uniform_size else None
+        if self.uniform_size and rows is not None:
+            images = rows.view(len(self), 3, *self.uniform_size)
             return images if torch.equal(indices, torch.arange(len(self))) else images[indices]
-        return torch.stack([self.image(i) for i in indices.tolist()])
+        wanted = indices.tolist()
+        if not wanted and self.uniform_size:
+            return torch.empty(0, 3, *self.uniform_size, dtype=torch.uint8)
+        pieces = self._in_runs(lambda run: [self.image(wanted[i]) for i in run], len(wanted))
+        return torch.stack([image for piece in pieces for image in piece])
 
-    def _content(self) -> Iterable[Tensor]:
-        """The images' bytes in their order, in pieces."""
-        return (self.pixels,)
-
-    def _content_kind(self) -> str:
-        return f"{self.pixels.dtype}{tuple(self.pixels.shape)}"
+    def _in_runs(self, work: Callable[[range], Made], count: int) -> list[Made]:
+        """work(run) for 0..count-1 in runs, by several threads where an image is worth one."""
+        return list((readers().map if self.pixels.in_threads else map)(work, runs(count)))
 
     @cached_property
     def digest(self) -> str:
         """sha256 over everything in the store: two stores with one digest are the same data."""
-        sha = hashlib.sha256(self._content_kind().encode())
-        for piece in self._content():
+        return self.computed_digest()
+
+    def computed_digest(self) -> str:
+        """The digest from every byte, whatever is known of it."""
+        sha = hashlib.sha256(self.pixels.kind().encode())
+        for piece in self.pixels.pieces():
             sha.update(piece.contiguous().numpy().data)
         for part in (self.sizes, self.labels, self.is_test, self.boxes):
             sha.update(f"{part.dtype}{tuple(part.shape)}".encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import torch
 
@@ -37,3 +38,14 @@ def single_threaded_pool(count: int, name: str) -> ThreadPoolExecutor:
     begun.wait()
     torch.set_num_threads(given)  # what threads begin with is one number of the process
     return pool
+
+
+@cache
+def readers() -> ThreadPoolExecutor:
+    """The threads that decode; decoding leaves Python's lock alone."""
+    return single_threaded_pool(cores(), "reader")
+
+
+def runs(count: int) -> list[range]:
+    """0..count-1 in pieces of 16: one task for each."""
+    return [range(start, min(start + 16, count)) for start in range(0, count, 16)]

@@ -25,16 +25,9 @@ from torch import Tensor
 
 from cimbench.datasets.arrays import load_arrays, write_to_disk
 from cimbench.datasets.errors import InputError, printable
-from cimbench.datasets.images.packed_store import (
-    BYTES,
-    INDEX,
-    MappedFile,
-    PackedStore,
-    decoded_jpeg,
-    open_store,
-    put_in_place,
-    save_index,
-)
+from cimbench.datasets.images.image_store import ImageStore
+from cimbench.datasets.images.packed_store import BYTES, INDEX, open_store, put_in_place, save_index
+from cimbench.datasets.images.pixels import MappedFile, OnDisk, decoded_jpeg
 from cimbench.datasets.images.threads import cores
 from cimbench.datasets.preparing.decode import open_rgb, reduced
 from cimbench.datasets.preparing.journal import Journal, Size
@@ -90,7 +83,7 @@ def prepare(
     scratch: Path,
     progress: Advance = no_progress,
     workers: int | None = None,
-) -> PackedStore:
+) -> ImageStore:
     """The catalogue's pictures as a packed store in `folder`, the same bytes for any number of `workers`.
 
     What has come so far stays in `scratch` and is continued by the next call with the same catalogue and parameters.
@@ -116,7 +109,7 @@ def prepare(
     return store
 
 
-def _existing(folder: Path, identity: str) -> PackedStore | None:
+def _existing(folder: Path, identity: str) -> ImageStore | None:
     """The store in `folder` if it is whole and of that identity."""
     try:
         made = load_arrays(folder / INDEX)[1]["made"]
@@ -237,18 +230,16 @@ def _write_index(
     lengths, sizes, originals = torch.split(table[whole], [1, 2, 2], 1)
     labels, is_test = catalogue.labels[whole], catalogue.is_test[whole]
     check_classes(f"{catalogue.origin}, {len(damaged)} damaged ones left out", catalogue.class_names, labels, is_test)
-    mapped = MappedFile(partial / BYTES)
-    store = PackedStore(
-        pixels=mapped.bytes,
-        file=mapped,
-        spans=torch.cat([lengths.cumsum(0) - lengths, lengths], 1),
+    spans = torch.cat([lengths.cumsum(0) - lengths, lengths], 1)
+    encoding = "raw" if parameters.encoding == "raw" else "jpeg"
+    store = ImageStore(
+        pixels=OnDisk(MappedFile(partial / BYTES), spans, encoding),
         sizes=sizes.contiguous(),
         labels=labels,
         class_names=catalogue.class_names,
         names=tuple(catalogue.names[i] for i in whole.tolist()),
         is_test=is_test,
         boxes=scaled_boxes(catalogue.boxes[whole], originals, sizes) if len(catalogue.boxes) else catalogue.boxes,
-        encoding="raw" if parameters.encoding == "raw" else "jpeg",
         damaged=damaged,
     )
     save_index(partial, store, {"identity": identity, **_made_by(parameters)})

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from cimbench.datasets.errors import InputError, check_at_least, check_choice
 from cimbench.datasets.images.image_store import ImageStore, resized, squashed
-from cimbench.datasets.images.packed_store import PackedStore, readers, runs
-from cimbench.datasets.images.threads import single_threaded_pool
+from cimbench.datasets.images.threads import readers, runs, single_threaded_pool
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -109,15 +108,14 @@ class Streamed(Feed):
         """By nvJPEG; squashed there, pictures of one size together."""
         from torchvision.io import ImageReadMode, decode_jpeg
 
-        assert isinstance(self.store, PackedStore)
-        content = [self.store.content(number) for number in numbers]
+        content = [self.store.pixels.content(number) for number in numbers]
         torch.cuda.current_stream(self.device).synchronize()  # nvJPEG writes on streams of its own
         try:
             decoded = decode_jpeg(content, mode=ImageReadMode.RGB, device=self.device)
         except RuntimeError as error:
             shown = ", ".join(self.store.names[number] for number in numbers[:3])
             raise InputError(
-                f"{self.store.file.path}: a picture of {shown}, ... cannot be decoded by nvJPEG ({error}); see "
+                f"{self.store.pixels.origin}: a picture of {shown}, ... cannot be decoded by nvJPEG ({error}); see "
                 "`cimbench verify`, or set feed.decoder to cpu"
             ) from error
         images = torch.empty(self._shape(numbers), **_LAYOUT, device=self.device)
@@ -136,7 +134,7 @@ def feed_of(store: ImageStore, side: int, device: torch.device, parameters: Feed
     InputError where parameters.decoder is the device and it cannot decode these.
     """
     if parameters.decoder == "device":
-        if device.type != "cuda" or not isinstance(store, PackedStore) or store.encoding != "jpeg":
+        if device.type != "cuda" or store.pixels.encoding != "jpeg":
             raise InputError(
                 "feed.decoder is 'device', but nvJPEG decodes JPEG bytes on a GPU alone; set it to cpu, or "
                 "dataset.prepare.encoding to jpeg and device to cuda"

@@ -98,7 +98,10 @@ def test_the_fetch_stage_depends_on_what_reads_archives_addresses() -> None:
 
 def test_the_split_stage_depends_on_what_draws() -> None:
     needed = import_closure(ROOT / "datasets/stream/split.py")
-    values = {ROOT / f"datasets/{name}.py" for name in ("arrays", "errors", "images/image_store")}
+    values = {
+        ROOT / f"datasets/{name}.py"
+        for name in ("arrays", "errors", "images/image_store", "images/pixels", "images/threads")
+    }
     assert needed - values <= listed("split")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from cimbench.datasets.fetching.fetch import ArchiveParameters
-from cimbench.datasets.images.packed_store import PackedStore
+from cimbench.datasets.images.image_store import ImageStore
 from cimbench.datasets.preparing.parameters import PrepareParameters
 from cimbench.datasets.preparing.prepare import prepare
 from cimbench.datasets.progress import no_progress
@@ -87,10 +87,10 @@ def everything(path: Path) -> list[tuple[str, bytes]]:
     return [(name, files.read(name)) for name in files.names]
 
 
-def prepared(catalogue: Catalogue, folder: Path, **how: Any) -> PackedStore:
+def prepared(catalogue: Catalogue, folder: Path, **how: Any) -> ImageStore:
     return prepare(catalogue, PrepareParameters(**how), folder / "data/stores/prepared", folder / "data/partial")
 
 
-def food(path: Path, folder: Path, short_side: int | None = None) -> PackedStore:
+def food(path: Path, folder: Path, short_side: int | None = None) -> ImageStore:
     parameters = food101.Food101Parameters(archive=ArchiveParameters(mirrors=(str(path),)))
     return prepared(food101.catalogue(parameters, folder / "data/archives", no_progress), folder, short_side=short_side)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from cimbench.datasets.images.packed_store import PackedStore
+from cimbench.datasets.images.image_store import ImageStore
 from cimbench.datasets.preparing import prepare as module
 from cimbench.datasets.preparing.parameters import PrepareParameters
 from cimbench.datasets.preparing.prepare import prepare
@@ -35,7 +35,7 @@ def pictures(count: int = 12) -> list[bytes | torch.Tensor]:
     return [picture(i, 20 + i % 5, 30 - i % 3, form="PNG" if i % 4 == 3 else "JPEG") for i in range(count)]
 
 
-def prepared(found: Catalogue, folder: Path, name: str = "s", workers: int = 2, **how: Any) -> PackedStore:
+def prepared(found: Catalogue, folder: Path, name: str = "s", workers: int = 2, **how: Any) -> ImageStore:
     return prepare(found, PrepareParameters(**how), folder / name, folder / "partial", workers=workers)
 
 

@@ -12,7 +12,6 @@ import torch
 
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.images.image_store import ImageStore
-from cimbench.datasets.images.packed_store import PackedStore
 from cimbench.datasets.preparing.parameters import PrepareParameters
 from cimbench.datasets.preparing.prepare import prepare
 from cimbench.datasets.stream import feed as feeding
@@ -23,7 +22,7 @@ from tests.datasets.archives import food, food101_archive
 CPU = torch.device("cpu")
 
 
-def photographs(folder: Path, encoding: str) -> PackedStore:
+def photographs(folder: Path, encoding: str) -> ImageStore:
     """Pictures of several sizes."""
     from cimbench.datasets.fetching.fetch import ArchiveParameters
     from cimbench.datasets.progress import no_progress

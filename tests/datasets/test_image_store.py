@@ -7,6 +7,7 @@ from PIL import Image
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.images.image_store import ImageStore
 from cimbench.datasets.images.packed_store import open_store, save_store
+from cimbench.datasets.images.pixels import InMemory
 from tests.conftest import textured_images
 
 
@@ -25,7 +26,7 @@ def ragged() -> ImageStore:
 def test_images_of_varying_size_come_back_exactly() -> None:
     store = ragged()
     assert store.uniform_size is None
-    assert len(store.pixels) == 3 * (35 + 9 + 35 + 16)  # nothing is padded
+    assert len(store.pixels.bytes) == 3 * (35 + 9 + 35 + 16)  # nothing is padded
     for index, (h, w) in enumerate([(5, 7), (3, 3), (5, 7), (8, 2)]):
         assert torch.equal(store.image(index), textured_images(1, h, w, index)[0])
     assert sorted(tuple(group.tolist()) for group in store.same_size_groups()) == [(0, 2), (1,), (3,)]
@@ -75,6 +76,14 @@ def test_squashing_is_close_to_pillow() -> None:
 
 def test_inconsistent_stores_are_refused() -> None:
     with pytest.raises(InputError, match="sizes add up to 12 bytes, the pixels have 15"):
-        ImageStore(pixels=torch.zeros(15, dtype=torch.uint8), sizes=torch.tensor([[2, 2]]), labels=torch.tensor([0]))
+        ImageStore(
+            pixels=InMemory(torch.zeros(15, dtype=torch.uint8), torch.tensor([12])),
+            sizes=torch.tensor([[2, 2]]),
+            labels=torch.tensor([0]),
+        )
     with pytest.raises(InputError, match="uint8"):
-        ImageStore(pixels=torch.zeros(4, 3), sizes=torch.tensor([[2, 2]]), labels=torch.tensor([0]))
+        ImageStore(
+            pixels=InMemory(torch.zeros(4, 3), torch.tensor([12])),
+            sizes=torch.tensor([[2, 2]]),
+            labels=torch.tensor([0]),
+        )

@@ -210,8 +210,8 @@ def test_real_pictures_go_through(shared_data: Path, tmp_path: Path) -> None:
     assert set(real) <= set(kept.class_names)
     for synset, content in real.items():
         place = kept.names.index(f"train/{synset}/{synset}_1.JPEG")
-        start, length = kept.spans[place].tolist()
-        assert kept.pixels[start : start + length].numpy().tobytes() == content
+        start, length = kept.pixels.spans[place].tolist()
+        assert kept.pixels.bytes[start : start + length].numpy().tobytes() == content
         assert torch.equal(small.image(place), decode_rgb(content, 48))
         with Image.open(io.BytesIO(content)) as opened:
             assert kept.sizes[place].tolist() == [opened.height, opened.width]

@@ -16,8 +16,10 @@ from PIL import Image
 
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.images import packed_store as module
+from cimbench.datasets.images import pixels
 from cimbench.datasets.images.image_store import ImageStore
-from cimbench.datasets.images.packed_store import PackedStore, open_store, readers, save_store, verify_store
+from cimbench.datasets.images.packed_store import open_store, save_store, verify_store
+from cimbench.datasets.images.threads import readers
 from tests.conftest import textured_images
 from tests.datasets.prepared import catalogue, pictures, prepared
 
@@ -35,7 +37,7 @@ def in_memory(sizes: list[tuple[int, int]]) -> ImageStore:
     )
 
 
-def packed(store: ImageStore, folder: Path) -> PackedStore:
+def packed(store: ImageStore, folder: Path) -> ImageStore:
     save_store(store, folder / "s")
     return open_store(folder / "s")
 
@@ -92,8 +94,8 @@ def test_nothing_of_one_size_is_stacked_to_nothing(tmp_path: Path) -> None:
 def test_a_subset_copies_no_bytes(tmp_path: Path) -> None:
     there = packed(in_memory([(5, 4)] * 50), tmp_path)
     part = there.subset(torch.tensor([7, 3])).subset(torch.tensor([1]))
-    assert part.pixels.data_ptr() == there.pixels.data_ptr()
-    assert part.image(0).data_ptr() == there.pixels.data_ptr() + 3 * 60
+    assert part.pixels.bytes.data_ptr() == there.pixels.bytes.data_ptr()
+    assert part.image(0).data_ptr() == there.pixels.bytes.data_ptr() + 3 * 60
     assert part.names == (there.names[3],)
 
 
@@ -110,8 +112,8 @@ def test_a_subset_or_a_jpeg_store_can_be_saved(tmp_path: Path) -> None:
 def test_coded_pictures_decode_as_pillow_does(encoding: str, tmp_path: Path) -> None:
     store = prepared(catalogue(pictures()), tmp_path, encoding=encoding)
     for place in range(len(store)):
-        start, length = store.spans[place].tolist()
-        content = store.pixels[start : start + length].numpy().tobytes()
+        start, length = store.pixels.spans[place].tolist()
+        content = store.pixels.bytes[start : start + length].numpy().tobytes()
         by_pillow = np.array(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
         difference = np.abs(store.image(place).permute(1, 2, 0).numpy().astype(int) - by_pillow)
         assert difference.max() <= 6  # two decoders may round apart
@@ -186,11 +188,11 @@ def test_a_picture_that_was_changed_in_a_large_store_is_named(tmp_path: Path, mo
     prepared(catalogue(pictures()), tmp_path, encoding="jpeg")
     monkeypatch.setattr(module, "CHECKED_WHOLE", 0)
     store = open_store(tmp_path / "s")
-    start, length = store.spans[4].tolist()
+    start, length = store.pixels.spans[4].tolist()
     other = prepared(catalogue(pictures()), tmp_path, "other", encoding="jpeg", short_side=5)
     path = tmp_path / "s/images.bin"
     whole = path.read_bytes()
-    small = other.pixels[: other.spans[0, 1]].numpy().tobytes().ljust(length, b"\0")
+    small = other.pixels.bytes[: other.pixels.spans[0, 1]].numpy().tobytes().ljust(length, b"\0")
     for content in (bytes(length), small):
         path.write_bytes(whole[:start] + content + whole[start + length :])
         with pytest.raises(InputError, match=r"images.bin: p4 is damaged; see `cimbench verify`"):
@@ -199,12 +201,12 @@ def test_a_picture_that_was_changed_in_a_large_store_is_named(tmp_path: Path, mo
 
 def test_what_is_read_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages are given back, and read again to the same bytes."""
-    monkeypatch.setattr(module, "_MAPPED_AT_ONCE", 5000)
+    monkeypatch.setattr(pixels, "_MAPPED_AT_ONCE", 5000)
     here = in_memory([(9, 9)] * 60)
     there = packed(here, tmp_path)
     for _ in range(2):
         assert torch.equal(there.resized(9), here.resized(9))
-    assert there.file._read <= 5000
+    assert there.pixels.file._read <= 5000
 
 
 def test_many_pictures_are_a_task_each_sixteen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

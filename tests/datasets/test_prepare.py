@@ -31,7 +31,7 @@ def pillow(content: bytes) -> torch.Tensor:
 def test_raw_keeps_pillows_pixels(tmp_path: Path) -> None:
     contents = pictures()
     store = prepared(catalogue(contents), tmp_path)
-    assert store.encoding == "raw"
+    assert store.pixels.encoding == "raw"
     for place, content in enumerate(contents):
         assert isinstance(content, bytes)
         assert torch.equal(store.image(place), pillow(content))
@@ -47,8 +47,8 @@ def test_jpeg_encodes_the_reduced_picture(tmp_path: Path) -> None:
         small = whole.resize((round(whole.width * scale), round(whole.height * scale)), Image.Resampling.BILINEAR)
         file = io.BytesIO()
         small.save(file, "JPEG", quality=80)
-        start, length = store.spans[place].tolist()
-        assert store.pixels[start : start + length].numpy().tobytes() == file.getvalue()
+        start, length = store.pixels.spans[place].tolist()
+        assert store.pixels.bytes[start : start + length].numpy().tobytes() == file.getvalue()
         assert store.image(place).shape[1:] == tuple(store.sizes[place].tolist()) == (small.height, small.width)
 
 
@@ -67,16 +67,16 @@ ODD = {
 @pytest.mark.parametrize(("content", "kept"), ODD.values(), ids=ODD.keys())
 def test_original_keeps_the_files_that_decoders_read(content: bytes, kept: bool, tmp_path: Path) -> None:
     store = prepared(catalogue([content] * 6), tmp_path, encoding="original")
-    start, length = store.spans[0].tolist()
-    assert (store.pixels[start : start + length].numpy().tobytes() == content) == kept
-    assert store.pixels[start : start + 2].tolist() == [0xFF, 0xD8]
+    start, length = store.pixels.spans[0].tolist()
+    assert (store.pixels.bytes[start : start + length].numpy().tobytes() == content) == kept
+    assert store.pixels.bytes[start : start + 2].tolist() == [0xFF, 0xD8]
     assert store.image(0).shape[1:] == tuple(store.sizes[0].tolist()) == (32, 40)
     if kept:
         assert (store.image(0).int() - pillow(content).int()).abs().max() <= 3  # two decoders may round apart
     else:
         file = io.BytesIO()
         Image.open(io.BytesIO(content)).convert("RGB").save(file, "JPEG", quality=95)
-        assert store.pixels[start : start + length].numpy().tobytes() == file.getvalue()
+        assert store.pixels.bytes[start : start + length].numpy().tobytes() == file.getvalue()
     assert store.digest == open_store(tmp_path / "s").digest
 
 
@@ -90,7 +90,7 @@ def test_a_file_that_only_pillow_reads_is_encoded_anew(tmp_path: Path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(module, "decoded_jpeg", refusing)
         store = prepared(catalogue([content] * 6), tmp_path, encoding="original", quality=50)
-    assert store.pixels[: store.spans[0, 1]].numpy().tobytes() != content
+    assert store.pixels.bytes[: store.pixels.spans[0, 1]].numpy().tobytes() != content
     assert store.image(0).shape[1:] == (32, 40)
 
 
@@ -125,7 +125,7 @@ def test_pixels_instead_of_files(tmp_path: Path) -> None:
     pixels = [torch.randint(0, 256, (3, 9, 12), dtype=torch.uint8).transpose(1, 2) for _ in range(6)]
     store = prepared(catalogue(list(pixels)), tmp_path)
     assert all(torch.equal(store.image(place), pixels[place]) for place in range(6))
-    assert prepared(catalogue(list(pixels)), tmp_path, "j", encoding="original").encoding == "jpeg"
+    assert prepared(catalogue(list(pixels)), tmp_path, "j", encoding="original").pixels.encoding == "jpeg"
 
 
 @pytest.mark.parametrize("encoding", ["raw", "jpeg", "original"])

@@ -10,7 +10,7 @@ import torch
 
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.fetching.fetch import ArchiveParameters
-from cimbench.datasets.images.packed_store import PackedStore
+from cimbench.datasets.images.image_store import ImageStore
 from cimbench.datasets.preparing.decode import decode_rgb
 from cimbench.datasets.progress import no_progress
 from cimbench.datasets.sources import tiny_imagenet
@@ -25,7 +25,7 @@ from tests.datasets.archives import (
 )
 
 
-def tiny(path: Path, folder: Path, classes: int | None = None) -> PackedStore:
+def tiny(path: Path, folder: Path, classes: int | None = None) -> ImageStore:
     parameters = tiny_imagenet.TinyImageNetParameters(archive=ArchiveParameters(mirrors=(str(path),)), classes=classes)
     return prepared(tiny_imagenet.catalogue(parameters, folder / "data/archives", no_progress), folder)
 

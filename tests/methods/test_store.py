@@ -96,7 +96,7 @@ def test_exemplars_of_several_sizes_are_not_decoded_as_one_batch() -> None:
 
 
 def test_another_file_is_no_store(tmp_path: Path) -> None:
-    save_arrays(tmp_path / "images.npz", {"pixels": store().images().pixels.numpy()}, {})
+    save_arrays(tmp_path / "images.npz", {"pixels": store().images().pixels.bytes.numpy()}, {})
     with pytest.raises(InputError, match=r"images.npz: holds no exemplars; name a file that ExemplarStore.save wrote"):
         ExemplarStore.load(tmp_path / "images.npz")
 
