@@ -135,9 +135,9 @@ class FOSTER(Method):
             output = self.network(images)
             boosted = functional.cross_entropy(output.logits / weights, labels)
             alone = functional.cross_entropy(own(output.features[:, -features:]), labels)
-            return (
-                boosted + alone + distillation_loss(output.logits, frozen_output(old, images).logits, given.temperature)
-            )
+            with torch.no_grad():  # the frozen first branch is the old model's: its features are here already
+                target = old.head(output.features[:, :-features])
+            return boosted + alone + distillation_loss(output.logits, target, given.temperature)
 
         self.fit(task, loss)
         self.network.auxiliary = None
