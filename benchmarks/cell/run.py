@@ -17,6 +17,7 @@ from cimbench.benchmarks.cell.evaluate import Evaluation, evaluate
 from cimbench.benchmarks.cell.gallery import write_boxes, write_gallery
 from cimbench.benchmarks.cell.listeners import Listener
 from cimbench.benchmarks.cell.peak_memory import peak_memory, reset_peak_memory
+from cimbench.benchmarks.records.kept_results import make_room
 from cimbench.benchmarks.records.provenance import provenance
 from cimbench.benchmarks.records.record import PhaseRecord, Record
 from cimbench.benchmarks.suite.config import Cell, check_artifacts, check_held_out, resolve_device
@@ -48,10 +49,18 @@ class Bench:
     device: torch.device
 
 
-def run_cell(cell: Cell, listener: Listener) -> Record:
-    """Run a cell, or go on from its checkpoint; results are in cell.folder after every phase."""
+def run_cell(cell: Cell, listener: Listener, *, reuse: bool = False) -> Record:
+    """Run a cell, or go on from its checkpoint; results are in cell.folder after every phase.
+
+    reuse: what was measured already with the same configuration, data, sources, torch and device is not learnt again.
+    """
     bench = build(cell)
-    record, progress = resume(bench, new_record(bench))
+    fresh = new_record(bench)
+    if not (cell.checkpoint.exists() or cell.phase_checkpoint.exists()):
+        there = make_room(cell.folder, fresh.run_id)
+        if there is not None and reuse:
+            return there
+    record, progress = resume(bench, fresh)
     listener.started(record, len(record.phases))
     for phase in map(bench.stream.phase, range(len(record.phases), len(bench.stream))):
         seconds, losses = {"learn": progress.seconds}, list[float]()

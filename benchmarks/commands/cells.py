@@ -11,26 +11,37 @@ from typing import Any
 from cimbench.benchmarks.cell.listeners import Listeners
 from cimbench.benchmarks.commands.measured import all_measured, measured
 from cimbench.benchmarks.commands.progress_bar import CellProgress, bar
+from cimbench.benchmarks.records.differences import differences
+from cimbench.benchmarks.records.kept_results import kept_records
 from cimbench.benchmarks.records.record import Record, load_records
 from cimbench.benchmarks.suite.config import Cell, Suite, find_cell
 from cimbench.datasets.arrays import write_json
+from cimbench.datasets.errors import InputError
 
 
 def run(suite: Suite, arguments: argparse.Namespace) -> str:
     """Run one cell, or go on where it stopped."""
-    from cimbench.benchmarks.cell.kept_model import ModelKeeper, model_path
+    from cimbench.benchmarks.cell.kept_model import ModelKeeper, model_of, model_path
     from cimbench.benchmarks.cell.run import run_cell
 
     cell = find_cell(suite, arguments.method, arguments.compressor, arguments.seed)
     progress, tracking = CellProgress(cell.title), trackers(cell, arguments.no_tracking)
     keeper = [ModelKeeper(cell.checkpoint)] if arguments.keep_model else []
     try:
-        record = run_cell(cell, Listeners(progress, *keeper, *tracking))
+        record = run_cell(cell, Listeners(progress, *keeper, *tracking), reuse=True)
     finally:
         progress.close()
         for listener in tracking:
             listener.close()
+    if keeper and model_of(record) is None:
+        raise InputError(
+            f"--keep-model: {cell.folder} was measured already and its model was not kept; to learn it again, move the "
+            "folder away first"
+        )
     seconds = sum(sum(phase.seconds.values()) for phase in record.phases)
+    if not progress.learnt:
+        when = record.provenance["started"][:19]
+        return f"{cell.folder}: measured already ({when}), with the same parameters and sources. Next: cimbench report"
     kept = f" Its model is {model_path(record)}." if keeper else ""
     return f"{cell.folder}: {len(record.phases)} phases in {seconds:.0f} s.{kept} Next: cimbench report"
 
@@ -73,11 +84,13 @@ def track(suite: Suite, arguments: argparse.Namespace) -> str:
 
 
 def cells(suite: Suite, _arguments: argparse.Namespace) -> str:
-    """List the suite's cells and which are done."""
+    """List the suite's cells, which are done, and what is kept of their other configurations."""
     expected = {cell.folder: cell.resolved() for cell in suite.cells()}
     records, absent = load_records(expected)
-    for folder in expected:
+    for folder, config in expected.items():
         print(f"{folder.name}  {absent.get(folder.name, 'done')}")
+        for place, record in kept_records(folder).items():
+            print(f"  kept: {place}  {differences(record.config, config) or 'same parameters, other data or sources'}")
     return f"{len(records)} of {len(expected)} cells of suite {suite.suite} are done. Next: dvc repro"
 
 

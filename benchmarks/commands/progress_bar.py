@@ -113,11 +113,13 @@ class CellProgress:
     def __init__(self, title: str) -> None:
         self._bar = Bar(title)
         self._phases = 1
+        self.learnt = False  # whether anything was learnt
         self._loss = ""  # of the last epoch
         self._shown = time.monotonic()
 
     def started(self, record: Record, resumed: int) -> None:
         """Say where the cell goes on."""
+        self.learnt = True
         self._phases = len(record.group_sizes)
         if resumed:
             self._bar.line(f"{self._bar.title}: going on after phase {resumed} of {self._phases}")

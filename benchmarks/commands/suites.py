@@ -107,7 +107,7 @@ def _run(cell: Cell, deadline: Deadline, no_tracking: bool) -> None:
     progress, tracking = CellProgress(cell.title), of_cells.trackers(cell, no_tracking)
     deadline.watch(cell)
     try:
-        run_cell(cell, Listeners(progress, *tracking, deadline))
+        run_cell(cell, Listeners(progress, *tracking, deadline), reuse=True)
     finally:
         progress.close()
         for listener in tracking:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,10 @@ def test_a_kept_model_answers_as_recorded(workspace: Path, method: str) -> None:
 def test_a_model_of_an_earlier_run_is_not_this_ones(workspace: Path) -> None:
     suite = furnish(workspace)
     assert main(["--params", "params.json", *cell_arguments(), "--keep-model"]) == 0
+    folder = find_cell(suite, "replay", "none", 3).folder
+    shutil.rmtree(folder)
     assert main(["--params", "params.json", *cell_arguments()]) == 0
-    record = load_record(find_cell(suite, "replay", "none", 3).folder)
+    record = load_record(folder)
     assert model_path(record).is_file()
     assert model_of(record) is None
 

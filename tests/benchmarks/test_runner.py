@@ -138,10 +138,10 @@ def test_a_cell_that_fails_is_named_and_the_others_run(
     furnish(workspace, without_boxes(), matrix={"compressors": ["object_box", "none"], "methods": ["replay", "icarl"]})
     real = run_cell
 
-    def sometimes(cell: Cell, listener: Any) -> Record:
+    def sometimes(cell: Cell, listener: Any, **how: Any) -> Record:
         if cell.name == "icarl-none-3":
             raise ZeroDivisionError("a defect")
-        return real(cell, listener)
+        return real(cell, listener, **how)
 
     monkeypatch.setattr(run, "run_cell", sometimes)
     assert run_suite() == 1
@@ -164,7 +164,7 @@ def test_ctrl_c_ends_with_130(
 ) -> None:
     furnish(workspace, **FEW)
 
-    def stopped(*_: object) -> Record:
+    def stopped(*_: object, **_how: object) -> Record:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "run_cell", stopped)

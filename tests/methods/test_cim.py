@@ -23,6 +23,7 @@ from cimbench.methods.errors import NonFiniteLossError
 from cimbench.methods.foster import FOSTER
 from cimbench.methods.networks.network import Network, NetworkParameters
 from cimbench.methods.networks.rational import start_values
+from cimbench.methods.training.recipe import FIRST
 from cimbench.methods.training.task import EpochReport
 from tests.benchmarks.interruption import PowerCutError, batches, outcome
 from tests.benchmarks.workplace import furnish
@@ -169,7 +170,7 @@ def test_after_a_cut_in_the_second_training_the_next_phase_starts_its_own_steps(
 
     class CutInSecondTraining(Silent):
         def epoch(self, report: EpochReport) -> None:
-            if report.phase == 1 and report.stage:
+            if report.phase == 1 and report.stage != FIRST:
                 raise PowerCutError
 
     with pytest.raises(PowerCutError):
