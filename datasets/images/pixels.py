@@ -83,6 +83,10 @@ class InMemory(Pixels):
         expected = int(3 * sizes.prod(1).sum())
         if expected != len(self.bytes):
             raise InputError(f"sizes add up to {expected} bytes, the pixels have {len(self.bytes)}")
+        if not torch.equal(self.lengths, 3 * sizes.prod(1)):
+            raise InputError(
+                f"lengths of {len(self.lengths)} images are not those of the {len(sizes)} sizes; give 3 H W"
+            )
 
     def content(self, index: int) -> Tensor:
         """As declared; a view."""

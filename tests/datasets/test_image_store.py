@@ -74,16 +74,34 @@ def test_squashing_is_close_to_pillow() -> None:
     assert (torch.from_numpy(ours).int() - pillow.int()).abs().max() <= 1
 
 
-def test_inconsistent_stores_are_refused() -> None:
-    with pytest.raises(InputError, match="sizes add up to 12 bytes, the pixels have 15"):
-        ImageStore(
-            pixels=InMemory(torch.zeros(15, dtype=torch.uint8), torch.tensor([12])),
-            sizes=torch.tensor([[2, 2]]),
-            labels=torch.tensor([0]),
-        )
-    with pytest.raises(InputError, match="uint8"):
-        ImageStore(
-            pixels=InMemory(torch.zeros(4, 3), torch.tensor([12])),
-            sizes=torch.tensor([[2, 2]]),
-            labels=torch.tensor([0]),
-        )
+@pytest.mark.parametrize(
+    ("content", "lengths", "words"),
+    [
+        (torch.zeros(15, dtype=torch.uint8), [12], "sizes add up to 12 bytes, the pixels have 15"),
+        (torch.zeros(12), [12], "pixels are torch.float32"),
+        (torch.zeros(3, 4, dtype=torch.uint8), [12], r"torch.uint8 \(3, 4\); give \(Q,\) uint8"),
+        (torch.zeros(12, dtype=torch.uint8), [5, 7], "lengths of 2 images are not those of the 1 sizes"),
+        (torch.zeros(12, dtype=torch.uint8), [11], "lengths of 1 images are not those of the 1 sizes"),
+        (torch.zeros(12, dtype=torch.uint8), [], "lengths of 0 images are not those of the 1 sizes"),
+    ],
+)
+def test_inconsistent_stores_are_refused(content: torch.Tensor, lengths: list[int], words: str) -> None:
+    pixels = InMemory(content, torch.tensor(lengths, dtype=torch.int64))
+    with pytest.raises(InputError, match=words):
+        ImageStore(pixels=pixels, sizes=torch.tensor([[2, 2]]), labels=torch.tensor([0]))
+
+
+def test_a_store_of_nothing_and_of_one() -> None:
+    none = ImageStore.from_images([], [])
+    assert (len(none), none.uniform_size, none.resized(4).shape) == (0, None, (0, 3, 4, 4))
+    assert none.subset(torch.empty(0, dtype=torch.int64)).digest == none.digest
+    one = ImageStore.from_images(list(textured_images(1, 4, 5, 0)), [0])
+    assert torch.equal(one.stacked(torch.tensor([0]))[0], one.image(0))
+
+
+def test_a_digest_that_is_known_is_not_a_changed_copys() -> None:
+    from dataclasses import replace
+
+    store = replace(ragged(), known_digest="told")
+    assert store.digest == "told"
+    assert store.computed_digest() == replace(store, damaged=()).digest == ragged().digest
