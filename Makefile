@@ -1,5 +1,6 @@
 # Everything here needs only git, make and Python >= 3.11: the tools live in .venv, pinned by requirements.lock.
 PYTHON ?= python3
+GPU_PYTHON ?= $(if $(wildcard .venv/installed),.venv/bin/python,$(PYTHON))
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 STAMP := .venv/installed
@@ -8,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY ?= true
 export DVC_NO_ANALYTICS ?= true
 
-.PHONY: help install repro results-small test lint types bench lock clean
+.PHONY: help install links repro results-small gpu test lint types bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -23,9 +24,12 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
-	rm -rf build/links && mkdir -p build/links/cimbench
-	for package in datasets methods benchmarks; do ln -s ../../../$$package build/links/cimbench/$$package; done
+	$(MAKE) --no-print-directory links
 	@touch $(STAMP)
+
+links:  # the packages under their import name: for editors, mypy, and to run without an installation
+	@mkdir -p build/links/cimbench
+	@for package in datasets methods benchmarks; do ln -sfn ../../../$$package build/links/cimbench/$$package; done
 
 repro: install  ## run the suite in params.yaml and print its table
 	test -e .git || $(BIN)/dvc config --local core.no_scm true  # unpacked from an archive
@@ -38,6 +42,10 @@ results-small: install  ## suite small on this machine, without DVC; in slices: 
 	mkdir -p build
 	$(BIN)/cimbench compose $(SUITE) build/$(SUITE).json
 	$(BIN)/cimbench --params build/$(SUITE).json run-suite $(if $(LIMIT),--limit-seconds $(LIMIT))
+
+# Needs what is installed already (torch, torchvision, numpy, pytest, pytest-benchmark), no network, no DVC, no MLflow.
+gpu: links  ## check a GPU, test and measure on it, learn the first cells; in slices: make gpu LIMIT=540
+	@PYTHONPATH=build/links:. $(GPU_PYTHON) -m cimbench.benchmarks.cli gpu $(if $(LIMIT),--limit-seconds $(LIMIT)) $(GPU_ARGUMENTS)
 
 test: install  ## unit, contract, pipeline and tracking tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup \

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -53,8 +53,16 @@ VERBS = {
     "export": Verb("cells", "Write the parameters as JSON, for a machine without a YAML reader"),
     "import-log": Verb("imports", "Import runs from text logs of PyCIL, FOSTER or CIM-CIL", False),
     "check": Verb("check", "Check a compressor, method or source of your own against the contract", False, learns=True),
+    "gpu": Verb("gpu", "Check a GPU, test and measure on it, learn a suite's first cells; without a network", False),
     "pictures": Verb("reports", "Draw what each compressor keeps of two photographs", learns=True),
 }
+
+
+def _version() -> str:
+    try:
+        return version("cim-bench")
+    except PackageNotFoundError:  # run from build/links, without an installation
+        return "(not installed)"
 
 
 def _top_parser() -> argparse.ArgumentParser:
@@ -66,7 +74,7 @@ def _top_parser() -> argparse.ArgumentParser:
         epilog=f"verbs:\n{verbs}\n\n`cimbench VERB --help` shows the options of a verb.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=f"cim-bench {version('cim-bench')}")
+    top.add_argument("--version", action="version", version=f"cim-bench {_version()}")
     top.add_argument("--params", type=Path, default=PARAMETERS_FILE, help="parameter file (default: params.yaml)")
     top.add_argument("verb", help="what to do, see below")
     top.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="options of the verb")
@@ -88,18 +96,6 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parsed = own.parse_args(top.rest)
     parsed.params, parsed.verb, parsed.action = top.params, top.verb, getattr(module, name)
     return parsed
-
-
-def prepare_process() -> None:
-    """Global switches, set once at the entry: deterministic kernels; no time spent on filling fresh memory.
-
-    Torch imports its compiler for it, which takes two seconds.
-    """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    import torch
-
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -126,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _suite(parsed: argparse.Namespace) -> Any:
     """The suite of the parameter file, where the verb needs one."""
     if VERBS[parsed.verb].learns:
+        from cimbench.benchmarks.cell.process import prepare_process
+
         prepare_process()
     if not VERBS[parsed.verb].needs_suite:
         return None

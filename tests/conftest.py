@@ -5,30 +5,35 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import json
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
-from hydra import compose, initialize_config_dir
-from hypothesis import settings
-from omegaconf import OmegaConf
 
 # Without a GPU the kernels run through Triton's interpreter; read when torchvision first imports Triton, below.
 os.environ["TRITON_INTERPRET"] = str(int(not torch.cuda.is_available()))
 
+from cimbench.benchmarks.cell.process import prepare_process
 from cimbench.benchmarks.contract.small_stream import coloured_store as coloured_store
 from cimbench.benchmarks.suite.config import Suite
 from cimbench.benchmarks.suite.parameters import build
 from tests.distribution import pytest_configure, pytest_xdist_make_scheduler  # noqa: F401 - hooks
 
-# the same cases each time, and no folder of earlier ones
-settings.register_profile("cimbench", derandomize=True, database=None)
-settings.load_profile("cimbench")
+if find_spec("hypothesis") is not None:  # the tests of a GPU do without
+    from hypothesis import settings
+
+    # the same cases each time, and no folder of earlier ones
+    settings.register_profile("cimbench", derandomize=True, database=None)
+    settings.load_profile("cimbench")
+
+if torch.cuda.is_available():  # as cells run
+    prepare_process()
 
 # small networks: one thread is fastest, and two test processes do not get in each other's way
 torch.set_num_threads(1)
@@ -71,15 +76,25 @@ def textured_images(count: int, height: int, width: int, seed: int) -> torch.Ten
     return torch.randint(0, 256, (count, 3, height, width), generator=random, dtype=torch.uint8)
 
 
+DEFAULT_SUITE = "embedded"  # of conf/config.yaml
+
+
 @functools.cache
 def _composed(overrides: tuple[str, ...]) -> str:
+    if find_spec("hydra") is None:
+        assert not overrides, "only the default suite is there without Hydra"
+        return (ROOT / f"conf/plain/{DEFAULT_SUITE}.json").read_text()
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
     with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        return OmegaConf.to_yaml(compose("config", overrides=list(overrides)), resolve=True)
+        content = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+    return json.dumps(content)
 
 
 def composed(*overrides: str) -> Any:
     """What DVC writes to params.yaml."""
-    return yaml.safe_load(_composed(overrides))
+    return json.loads(_composed(overrides))
 
 
 def tiny_parameters(**sections: dict[str, Any]) -> dict[str, Any]:

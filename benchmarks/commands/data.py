@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from cimbench.benchmarks.commands.progress_bar import bar
@@ -46,6 +48,18 @@ def prepare(suite: Suite, _arguments: argparse.Namespace) -> str:
         f"{suite.store}: {len(store)} images ({int(store.is_test.sum())} for testing) of {len(store.class_names)} "
         f"classes, {len(store.pixels.bytes) / 1e6:.1f} MB{left}. Next: cimbench split"
     )
+
+
+def bring_data(suite: Suite, seeds: Sequence[int]) -> bool:
+    """Fetch, prepare and split what these seeds need and is not there. Whether images were prepared."""
+    absent = bool(seeds) and not suite.store.is_dir()
+    if absent:
+        for verb in (fetch, prepare):
+            print(verb(suite, argparse.Namespace()), file=sys.stderr)
+    for seed in seeds:
+        if not suite.split_path(seed).is_file():
+            split(suite, argparse.Namespace(seed=seed))
+    return absent
 
 
 def verify(suite: Suite, _arguments: argparse.Namespace) -> str:

@@ -59,7 +59,7 @@ def run_suite(suite: Suite, arguments: argparse.Namespace) -> str:
     """Run the suite's cells that are not done, seed by seed; data are fetched and prepared where missing."""
     chosen = _chosen(suite, arguments)
     deadline = Deadline(arguments.limit_seconds)
-    if _bring_data(suite, chosen):
+    if data.bring_data(suite, list(dict.fromkeys(cell.seed for cell in chosen if not _done(cell)))):
         deadline.gain()
     failed: dict[str, str] = {}
     in_time = True
@@ -85,19 +85,6 @@ def _chosen(suite: Suite, arguments: argparse.Namespace) -> list[Cell]:
 
 def _done(cell: Cell) -> bool:
     return state_of(cell)[0].startswith("done")
-
-
-def _bring_data(suite: Suite, chosen: Sequence[Cell]) -> bool:
-    """Fetch, prepare and split what is not there; nothing where all cells are done. Whether data were prepared."""
-    seeds = dict.fromkeys(cell.seed for cell in chosen if not _done(cell))
-    absent = bool(seeds) and not suite.store.is_dir()
-    if absent:
-        for verb in (data.fetch, data.prepare):
-            print(verb(suite, argparse.Namespace()), file=sys.stderr)
-    for seed in seeds:
-        if not suite.split_path(seed).is_file():
-            data.split(suite, argparse.Namespace(seed=seed))
-    return absent
 
 
 def _run(cell: Cell, deadline: Deadline, no_tracking: bool) -> None:

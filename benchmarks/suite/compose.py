@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +25,19 @@ def suite_names(folder: Path = CONFIGURATIONS) -> list[str]:
 def compose_parameters(name: str, overrides: Sequence[str] = (), folder: Path = CONFIGURATIONS) -> dict[str, Any]:
     """The plain parameters of a suite, as `dvc exp run -S suite=NAME` would write them into params.yaml.
 
-    overrides: Hydra's, for instance "matrix.seeds=[1993]". Raises InputError for an unknown suite or override.
+    overrides: Hydra's, for instance "matrix.seeds=[1993]". Raises InputError for an unknown suite or override. Where
+    Hydra is not installed, the suites composed in conf/plain/ can be named.
     """
+    if name not in suite_names(folder):
+        raise unknown_name("suite", name, suite_names(folder))
+    if find_spec("hydra") is None:
+        return _plain_parameters(name, overrides, folder / "plain")
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    if name not in suite_names(folder):
-        raise unknown_name("suite", name, suite_names(folder))
     with initialize_config_dir(str(folder.resolve()), version_base=None):
         try:
             composed = compose("config", overrides=[f"suite={name}", *overrides])
@@ -44,6 +49,30 @@ def compose_parameters(name: str, overrides: Sequence[str] = (), folder: Path = 
             raise InputError(f"suite {name} with {', '.join(overrides) or 'no overrides'}: {told}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _plain_parameters(name: str, overrides: Sequence[str], folder: Path) -> dict[str, Any]:
+    """A suite that was composed elsewhere, with overrides that change a value: KEY.KEY=JSON, or a text."""
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        known = ", ".join(sorted(found.stem for found in folder.glob("*.json")))
+        raise InputError(f"suite {name}: Hydra is not installed here; install it, or name one of {known}")
+    content: dict[str, Any] = read_parameters(path)
+    for override in overrides:
+        key, _, text = override.partition("=")
+        *sections, last = key.split(".")
+        inside = content
+        for section in sections:
+            inside = inside.get(section, {})
+        if last not in inside:
+            raise InputError(
+                f"suite {name} with {override}: there is no {key} in {path}; Hydra, not installed, knows more"
+            )
+        try:
+            inside[last] = json.loads(text)
+        except json.JSONDecodeError:
+            inside[last] = text
+    return content
 
 
 def load_table(name: str, folder: Path = CONFIGURATIONS) -> dict[str, Any]:

@@ -43,8 +43,10 @@ class ClutteredDigitsParameters:
 
 def _scans() -> tuple[Tensor, Tensor]:
     """(1797, 8, 8) float scans in [0, 1] and their digits, from scikit-learn's installed files."""
-    from sklearn.datasets import load_digits
-
+    try:
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError:
+        raise InputError("source cluttered_digits reads the digits that scikit-learn installs; install it") from None
     bunch = load_digits()
     return torch.from_numpy(bunch.images).float() / 16, torch.from_numpy(bunch.target).long()
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
 from cimbench.benchmarks.throughput.phase import MASKS, NETWORK, Clock, phase_table
+from tests.conftest import table_rows
 
 
 def test_a_parts_time_is_without_the_parts_inside_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,6 +45,18 @@ def test_the_share_of_the_bare_steps_leaves_out_the_mask_level() -> None:
         "memory: boxes, compression, herding": 3.0,
         "evaluation": 2.0,
     }
-    frame, share = phase_table(seconds)
+    table, share = phase_table(seconds)
     assert share == pytest.approx(0.8)
-    assert list(frame.part)[:2] == [NETWORK, MASKS] and list(frame["share"])[:2] == ["40.0%", "25.0%"]
+    rows = table_rows(table)
+    assert [row["part"] for row in rows][:2] == [NETWORK, MASKS]
+    assert [row["share"] for row in rows][:2] == ["40.0%", "25.0%"]
+
+
+def test_another_threads_work_is_no_part_and_waiting_for_it_is() -> None:
+    """Batches that a thread makes ahead: the clock of this thread is not touched by it."""
+    clock = Clock(torch.device("cpu"), ahead=True)
+    made = clock.timed("made", lambda item: (time.sleep(0.05), item)[1])
+    with ThreadPoolExecutor(1) as thread, clock.part("all"):
+        taken = list(clock.timed_items("waiting", lambda: thread.map(made, [1, 2]))())
+    assert taken == [1, 2]
+    assert set(clock.seconds) == {"all", "waiting"} and clock.seconds["waiting"] > 0.05 and clock.running == []
