@@ -55,13 +55,11 @@ def margin_ranking_loss(cosines: Tensor, labels: Tensor, old_classes: int, harde
     cosines (B, classes) without sigma. The mean over all such pairs, as the reference code has it (the paper's formula
     sums over the rivals); 0 without a sample of an old class.
     """
-    old = labels < old_classes
-    rivals = cosines[old, old_classes:]
-    if rivals.numel() == 0:
-        return cosines.sum() * 0
+    old, rivals = labels < old_classes, cosines[:, old_classes:]
     highest = rivals.topk(min(hardest, rivals.shape[1]), dim=1).values
-    own = cosines[old].gather(1, labels[old, None])
-    return functional.relu(margin - own + highest).mean()
+    pairs = functional.relu(margin - cosines.gather(1, labels[:, None]) + highest)
+    # all rows are computed: how many are of old classes is not known without waiting for a GPU
+    return torch.where(old[:, None], pairs, 0.0).sum() / (old.sum() * highest.shape[1]).clamp(min=1)
 
 
 def effective_number_weights(counts: Tensor, beta: float) -> Tensor:

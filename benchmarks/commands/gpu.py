@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cimbench.benchmarks.gpu.environment import facts, why_no_gpu
-from cimbench.benchmarks.gpu.steps import LOGS, Step, outcome, run_step, steps
+from cimbench.benchmarks.gpu.steps import LOGS, STEPS, Step, outcome, run_step, steps
 from cimbench.benchmarks.gpu.summary import PAGE, write_summary
 from cimbench.datasets.arrays import write_json
 from cimbench.datasets.errors import InputError
@@ -28,13 +28,13 @@ def gpu(_suite: None, arguments: argparse.Namespace) -> str:
     begun, suite = time.monotonic(), Path(arguments.suite)
     if not suite.is_file():
         raise InputError(f"{suite}: is not there; name a parameter file, see cimbench compose")
-    wanted = steps(suite, arguments.method, arguments.compressor)
+    wanted = [step for step in steps(suite, arguments.method, arguments.compressor) if step.name in arguments.steps]
     known, reason = facts(), why_no_gpu()
     for name, value in known.items():
         print(f"{name + ':':<14}{value}")
     if reason is not None:
         told = "\n".join(f"  {number}. {step.what}: {' '.join(step.command)}" for number, step in enumerate(wanted, 1))
-        return f"Nothing is run: {reason}.\nOn a machine with a GPU this would run, in {arguments.limit_seconds:g} s:\n{told}"
+        return f"Nothing is run: {reason}.\nWith a GPU this would run, in {arguments.limit_seconds:g} s:\n{told}"
     origin = surroundings(torch.device("cuda"))
     write_json(LOGS / "environment.json", {"facts": known, "surroundings": origin})
     of = {"device": origin["hardware"]["device"], "commit": origin["commit"], "torch": origin["versions"]["torch"]}
@@ -68,5 +68,6 @@ def arguments_of_gpu(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", default="conf/plain/small.json", help="parameters of the cells that are learnt")
     parser.add_argument("--method", default="foster", help="of the profile")
     parser.add_argument("--compressor", default="cim", help="of the profile")
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="these alone, in their order")
     parser.add_argument("--limit-seconds", type=float, default=560.0, help="of all steps together (default: 560)")
     parser.add_argument("--again", action="store_true", help="repeat steps that ended well on this card")

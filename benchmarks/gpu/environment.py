@@ -7,6 +7,7 @@ import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -68,7 +69,7 @@ def _version(package: str) -> str:
 def _driver() -> str:
     """The driver's version, from the kernel's own report."""
     try:
-        with open("/proc/driver/nvidia/version") as file:
+        with Path("/proc/driver/nvidia/version").open() as file:
             words = file.readline().split()
     except OSError:
         return "unknown"

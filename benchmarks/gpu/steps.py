@@ -18,6 +18,7 @@ from typing import Any
 from cimbench.datasets.arrays import write_json
 
 LOGS = Path("build/gpu")
+STEPS = ("tests", "throughput", "profile", "slice")
 _TESTS = Path("tests")
 
 

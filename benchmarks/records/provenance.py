@@ -33,6 +33,7 @@ SOURCES = (
     "methods/reference_switches.py",
     "methods/training",
     "methods/compression/acceleration.py",
+    "methods/compression/trial_kernel.py",
     "methods/compression/boxes",
     "methods/compression/compressor.py",
     "methods/compression/exemplars",

@@ -144,8 +144,8 @@ def profile_phase(suite: Suite, method: str, compressor: str, seed: int) -> tupl
     hardware = origin["hardware"]
     device = hardware["device"] if hardware["device"] != "cpu" else f"{hardware['processor']}, one thread"
     what = (
-        f"Suite {suite.suite}, {method} + {compressor}, second phase, {suite.training.epochs} epochs a training. {device}; "
-        f"torch {origin['versions']['torch']}; commit {(origin['commit'] or 'unknown')[:10]}."
+        f"Suite {suite.suite}, {method} + {compressor}, second phase, {suite.training.epochs} epochs a training. "
+        f"{device}; torch {origin['versions']['torch']}; commit {(origin['commit'] or 'unknown')[:10]}."
     )
     return clock.seconds, what, bench.device
 

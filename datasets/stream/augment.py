@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -53,9 +54,15 @@ class AugmentParameters:
 
 def normalise(images: Tensor) -> Tensor:
     """(B, 3, H, W) uint8, or float in [0, 255], as zero-mean float32 by the ImageNet statistics."""
-    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1) * 255
-    scale = torch.tensor(STANDARD_DEVIATION, device=images.device).view(1, 3, 1, 1) * 255
+    mean, scale = _statistics(images.device)
     return (images.float() - mean) / scale
+
+
+@cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (1, 3, 1, 1), kept on the device: a constant sent anew makes the host wait."""
+    mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) * 255 for values in (MEAN, STANDARD_DEVIATION))
+    return mean.to(device), deviation.to(device)
 
 
 def mirrored(images: Tensor) -> Tensor:

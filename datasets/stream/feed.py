@@ -42,6 +42,13 @@ class FeedParameters:
         check_choice("feed.decoder", self.decoder, DECODERS)
 
 
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Small values from the CPU on the device; on a GPU by way of pinned memory, so that the host does not wait."""
+    if device.type != "cuda" or values.device.type != "cpu":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
 class Feed(ABC):
     """N pictures by their numbers, squashed to `side` pixels, on `device`. ahead: batches to be made early, or 0."""
 
@@ -73,7 +80,7 @@ class Resident(Feed):
 
     def batch(self, indices: Tensor) -> Tensor:
         """A copy of these pictures."""
-        return self.pixels[indices.to(self.device)]
+        return self.pixels[sent(indices, self.device)]
 
 
 class Streamed(Feed):

@@ -2,8 +2,9 @@
 
 r(x) = P(x) / Q(x) with P = a0 + a1 x + ... + a5 x^5 and Q = 1 + |b1 x| + |b2 x^2| + |b3 x^3| + |b4 x^4|.
 
-Values and first and second derivatives are computed from x alone, a slice that fits the cache at a time: torch's own
-operations would keep some twenty arrays of x's size for the backward pass, and more for the one after it.
+Values and first and second derivatives are computed from x alone: torch's own operations would keep some twenty arrays of
+x's size for the backward pass, and more for the one after it. On a GPU each is one kernel (rational_kernels.py), else
+torch's operations on a slice at a time that fits the cache.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cimbench.datasets.errors import InputError
+from cimbench.methods.compression.acceleration import has_kernels
 
 NUMERATOR, DENOMINATOR = 6, 4
 COEFFICIENTS = NUMERATOR + DENOMINATOR  # a0 .. a5, then b1 .. b4
@@ -114,8 +116,7 @@ def _in_slices(
     function: Callable[..., tuple[Tensor, ...]], outputs: int, *arrays: Tensor
 ) -> tuple[list[Tensor], Tensor]:
     """`function` over slices of arrays of one shape: `outputs` arrays like them, and the sum of its (10,) result."""
-    # channels-last arrays are walked in the order of their memory, too
-    layout = [array.permute(_memory_order(arrays[0])).contiguous() for array in arrays]
+    layout, back = _dense(arrays)
     flat = [array.view(-1) for array in layout]
     results = [torch.empty_like(array) for array in layout[:1] * outputs]
     size = _SLICE * torch.get_num_threads() if arrays[0].device.type == "cpu" else max(1, flat[0].numel())
@@ -125,14 +126,23 @@ def _in_slices(
         for result, part in zip(results, parts, strict=True):
             result.view(-1)[start : start + size] = part
         total += moments
-    back = torch.argsort(torch.tensor(_memory_order(arrays[0]))).tolist()
     return [result.permute(back) for result in results], total
 
 
-def _memory_order(array: Tensor) -> list[int]:
-    """Dimensions from the slowest to the fastest in memory."""
-    strides = array.stride()
-    return sorted(range(array.ndim), key=lambda dimension: -strides[dimension])
+def _dense(arrays: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
+    """The arrays contiguous in the order of the first one's memory (channels-last, say), and the dimensions' way back."""
+    strides = arrays[0].stride()
+    order = sorted(range(arrays[0].ndim), key=lambda dimension: -strides[dimension])
+    return [array.permute(order).contiguous() for array in arrays], [order.index(n) for n in range(len(order))]
+
+
+def _by_kernel(
+    function: Callable[..., tuple[list[Tensor], Tensor]], arrays: Sequence[Tensor], *coefficients: Tensor
+) -> tuple[list[Tensor], Tensor]:
+    """As `_in_slices`, in one launch."""
+    layout, back = _dense(arrays)
+    results, total = function(*layout, *coefficients)
+    return [result.permute(back) for result in results], total
 
 
 class _Rational(torch.autograd.Function):
@@ -142,6 +152,11 @@ class _Rational(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, coefficients: Tensor) -> Tensor:
         """r(x)."""
         ctx.save_for_backward(x, coefficients)
+        if has_kernels(x.device):
+            from cimbench.methods.networks import rational_kernels as kernels
+
+            (layout,), back = _dense([x])
+            return kernels.value(layout, coefficients).permute(back)
         values = numbers(coefficients)
 
         def part(x: Tensor) -> tuple[Tensor, ...]:
@@ -162,6 +177,11 @@ class _RationalGradient(torch.autograd.Function):
     def forward(ctx: Any, gradient: Tensor, x: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         """Both at once."""
         ctx.save_for_backward(gradient, x, coefficients)
+        if has_kernels(x.device):
+            from cimbench.methods.networks import rational_kernels as kernels
+
+            (along,), moments = _by_kernel(kernels.gradient, (x, gradient), coefficients)
+            return along, moments
         values = numbers(coefficients)
 
         def part(x: Tensor, g: Tensor) -> tuple[Tensor, ...]:
@@ -176,6 +196,11 @@ class _RationalGradient(torch.autograd.Function):
     def backward(ctx: Any, h: Tensor, hc: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         """The gradient of S = sum of h g r' + hc . sum of g dr/dc, for g, x and c."""
         gradient, x, coefficients = ctx.saved_tensors
+        if has_kernels(x.device):
+            from cimbench.methods.networks import rational_kernels as kernels
+
+            (for_gradient, for_x), moments = _by_kernel(kernels.second, (x, gradient, h), coefficients, hc)
+            return for_gradient, for_x, moments
         values, across = numbers(coefficients), numbers(hc)
 
         def part(x: Tensor, g: Tensor, h: Tensor) -> tuple[Tensor, ...]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cimbench.datasets.images.image_store import ImageStore
+from cimbench.datasets.stream.feed import sent
 from cimbench.methods.compression.boxes.boxes import Boxes
 from cimbench.methods.compression.compressor import Compressor, with_boxes
 from cimbench.methods.compression.exemplars.exemplar import Format
@@ -86,10 +87,10 @@ class Artifacts:
         if self.resident and not len(self.compressed_pixels):
             self._make_all(images.device)
         if self.resident:
-            pixels = self.compressed_pixels[which.to(images.device)]
+            pixels = self.compressed_pixels[sent(which, images.device)]
         else:
             pixels = self._compressed(self.images.subset(which), self.boxes[which], images.device)
-        return images.index_copy(0, where.to(images.device), pixels.to(images.device))
+        return images.index_copy(0, sent(where, images.device), pixels.to(images.device))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Refreshes so far, the boxes made at the last one, the random stream; the versions follow from the boxes."""

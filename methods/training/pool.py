@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from cimbench.datasets.stream.feed import Feed, prefetched
+from cimbench.datasets.stream.feed import Feed, prefetched, sent
 from cimbench.methods.compression.exemplars.store import ExemplarStore
 from cimbench.methods.networks.network import Network
 from cimbench.methods.training.artifacts import Artifacts
@@ -35,7 +36,7 @@ class Pool:
     def _size(self) -> int:
         return len(self.images) + (len(self.exemplars) if self.exemplars is not None else 0)
 
-    @property
+    @cached_property
     def all_labels(self) -> Tensor:
         """(n,) on the CPU: of new images and exemplars, in the pool's numbering, members or not."""
         labels = [self.labels.cpu(), *([self.exemplars.labels] if self.exemplars is not None else [])]
@@ -93,14 +94,10 @@ class Pool:
         fresh = self.images.batch(new)
         if self.artifacts is not None:
             fresh = self.artifacts.apply(fresh, new)
+        labels = sent(self.all_labels[indices], self.device)
         if self.exemplars is None or bool(is_new.all()):
-            return fresh, self.labels[new.to(self.device)]
-        side, old = self.images.side, indices[~is_new] - len(self.images)
-        images = torch.empty(len(indices), 3, side, side, dtype=torch.uint8, device=self.device)
-        images = images.to(memory_format=torch.channels_last)  # as the new images are: one order for all batches
-        labels = torch.empty(len(indices), dtype=torch.int64, device=self.device)
-        where_new, where_old = is_new.nonzero().flatten().to(self.device), (~is_new).nonzero().flatten().to(self.device)
-        images[where_new], labels[where_new] = fresh, self.labels[new.to(self.device)]
-        images[where_old] = self.exemplars.batch(old, side)
-        labels[where_old] = self.exemplars.labels[old].to(self.device)
-        return images, labels
+            return fresh, labels
+        replayed = self.exemplars.batch(indices[~is_new] - len(self.images), self.images.side)
+        place = torch.cat([is_new.nonzero(), (~is_new).nonzero()]).flatten().argsort()
+        images = torch.cat([fresh, replayed]).index_select(0, sent(place, self.device))
+        return images.contiguous(memory_format=torch.channels_last), labels  # as the new images are

@@ -54,16 +54,22 @@ def train(
 
 
 @contextmanager
-def compiled(network: nn.Module, wanted: bool) -> Iterator[None]:
-    """Run the network through torch.compile within the block, or as it is."""
-    before = network._compiled_call_impl  # torch has no way back of its own
-    network._compiled_call_impl = None
-    if wanted:
-        network.compile()
+def compiled(network: Network, wanted: bool) -> Iterator[None]:
+    """Run the network's branches through torch.compile within the block, or as they are.
+
+    The head is left out: it grows, and every size would be compiled anew.
+    """
+    branches = list(network.branches)
+    before = [branch._compiled_call_impl for branch in branches]  # torch has no way back of its own
+    for branch in branches:
+        branch._compiled_call_impl = None
+        if wanted:
+            branch.compile()
     try:
         yield
     finally:
-        network._compiled_call_impl = before
+        for branch, call in zip(branches, before, strict=True):
+            branch._compiled_call_impl = call
 
 
 class Trainer:

@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from cimbench.datasets.stream.feed import sent
 from cimbench.methods.compression.exemplars.exemplar import FIELDS, HEADER_BYTES, Headers
 from cimbench.methods.compression.exemplars.resampling import nearest_index
 
@@ -141,7 +142,7 @@ def unpack(buffer: Tensor, starts: Tensor, headers: Headers, height: int, width:
         return images
     indices = _small_indices(headers, (height, width), device, shrink=False)
     grid = (len(images), triton.cdiv(3 * height, _ROWS))
-    fields, begins = headers.table.to(device).contiguous(), starts.to(device)
+    fields, begins = sent(headers.table.contiguous(), device), sent(starts, device)
     kernel: Any = unpack_kernel
     kernel[grid](buffer, fields, begins, images, *indices, height, width, block_rows=_ROWS, block_columns=_COLUMNS)
     return images

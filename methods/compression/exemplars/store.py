@@ -14,6 +14,7 @@ from torch import Tensor
 from cimbench.datasets.arrays import load_arrays, save_arrays
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.images.image_store import ImageStore, groups_of_one_size, resized
+from cimbench.datasets.stream.feed import sent
 from cimbench.methods.compression.exemplars.codecs import Codec
 from cimbench.methods.compression.exemplars.exemplar import HEADER_BYTES, Format, Headers, check_headers
 from cimbench.methods.compression.exemplars.packing import Packed, unpack
@@ -96,9 +97,12 @@ class ExemplarStore:
 
     def batch(self, indices: Tensor, side: int) -> Tensor:
         """Reconstructions (B, 3, side, side) uint8, squashed where they have another size, on the buffer's device."""
+        groups = groups_of_one_size(self.headers.sizes[indices])
+        if len(groups) == 1:
+            return resized(self.decoded(indices), side)
         images = torch.empty(len(indices), 3, side, side, dtype=torch.uint8, device=self.buffer.device)
-        for group in groups_of_one_size(self.headers.sizes[indices]):
-            images[group.to(images.device)] = resized(self.decoded(indices[group]), side)
+        for group in groups:
+            images[sent(group, images.device)] = resized(self.decoded(indices[group]), side)
         return images
 
     def images(self) -> ImageStore:
