@@ -2,9 +2,9 @@
 
 r(x) = P(x) / Q(x) with P = a0 + a1 x + ... + a5 x^5 and Q = 1 + |b1 x| + |b2 x^2| + |b3 x^3| + |b4 x^4|.
 
-Values and first and second derivatives are computed from x alone: torch's own operations would keep some twenty arrays of
-x's size for the backward pass, and more for the one after it. On a GPU each is one kernel (rational_kernels.py), else
-torch's operations on a slice at a time that fits the cache.
+Values and first and second derivatives are computed from x alone: torch's own operations would keep some twenty arrays
+of x's size for the backward pass, and more for the one after it. On a GPU each is one kernel (rational_kernels.py),
+else torch's operations on a slice at a time that fits the cache.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _in_slices(
 
 
 def _dense(arrays: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
-    """The arrays contiguous in the order of the first one's memory (channels-last, say), and the dimensions' way back."""
+    """The arrays contiguous in the order of the first one's memory (channels-last, say), and the way back."""
     strides = arrays[0].stride()
     order = sorted(range(arrays[0].ndim), key=lambda dimension: -strides[dimension])
     return [array.permute(order).contiguous() for array in arrays], [order.index(n) for n in range(len(order))]

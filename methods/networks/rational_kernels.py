@@ -1,7 +1,7 @@
 """The rational activation and its derivatives as Triton kernels, one launch each: the same formulas as rational.py.
 
-Bound by memory: each array is read once and written once. Sums for the coefficients are made a block at a time and added
-up afterwards in a fixed order, so that they are the same bits each time.
+Bound by memory: each array is read once and written once. Sums for the coefficients are made a block at a time and
+added up afterwards in a fixed order, so that they are the same bits each time.
 """
 
 from __future__ import annotations
