@@ -52,5 +52,5 @@ def test_a_steps_outcome_is_written_when_it_ends_or_is_stopped(tmp_path: Path) -
 
 def test_tf32_from_outside_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1")
-    with pytest.raises(InputError, match="TORCH_ALLOW_TF32_CUBLAS_OVERRIDE is 1: float32 would be TF32.*; unset it"):
+    with pytest.raises(InputError, match=r"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE is 1: float32 would be TF32.*; unset it"):
         prepare_process()
