@@ -1,8 +1,8 @@
 """A CUDA that is not there: `with pretend_cuda() as seen:` runs real code with device "cuda" on a machine without one.
 
 Every operation passes through rules.py, which raises where CUDA would. Values are the CPU's. Not shown: streams and
-races, numerics, speed, memory, compiled Triton code. Counted, by the project's line: every point at which the host would
-wait for the device.
+races, numerics, speed, memory, compiled Triton code. Counted, by the project's line: every point at which the host
+would wait for the device.
 """
 
 from __future__ import annotations

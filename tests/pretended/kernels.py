@@ -29,7 +29,17 @@ def on_kernel(kernel: Any) -> Any:
     return Launcher()
 
 
-def plain_kernels() -> dict[str, Any]:
+class Plain:
+    """Stands in for a kernel: any grid is the whole."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __getitem__(self, _grid: Any) -> Any:
+        return self.function
+
+
+def plain_kernels() -> dict[str, Plain]:
     """What the Triton kernels do, by slices on the values: the interpreter takes seconds for a batch."""
     from cimbench.methods.compression.boxes.activation import activation_boxes
     from cimbench.methods.compression.exemplars.exemplar import FIELDS, HEADER_BYTES
@@ -60,6 +70,16 @@ def plain_kernels() -> dict[str, Any]:
         found = activation_boxes(cams.view(-1, r, c), torch.tensor([[h, w]]).expand(len(out), 2), threshold)
         out[:], constants[:] = found.xyxy, found.stored_whole
 
+    return {
+        "pack_kernel": Plain(pack),
+        "unpack_kernel": Plain(unpack),
+        "boxes_kernel": Plain(boxes),
+        **rational_kernels(),
+    }
+
+
+def rational_kernels() -> dict[str, Plain]:
+    """The activation's, by torch's operations."""
     from cimbench.methods.networks import rational
 
     def value(x: Any, c: Any, out: Any, *_: Any, **__: Any) -> None:
@@ -77,18 +97,4 @@ def plain_kernels() -> dict[str, Any]:
         sums.zero_()
         for_g[...], for_x[...], sums[0] = rational._second_derivatives(terms, g, h, rational.numbers(hc))
 
-    class Plain:
-        def __init__(self, function: Any) -> None:
-            self.function = function
-
-        def __getitem__(self, _grid: Any) -> Any:
-            return self.function
-
-    return {
-        "value_kernel": Plain(value),
-        "gradient_kernel": Plain(gradient),
-        "second_kernel": Plain(second),
-        "pack_kernel": Plain(pack),
-        "unpack_kernel": Plain(unpack),
-        "boxes_kernel": Plain(boxes),
-    }
+    return {"value_kernel": Plain(value), "gradient_kernel": Plain(gradient), "second_kernel": Plain(second)}
