@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -23,7 +24,7 @@ def gpu(_suite: None, arguments: argparse.Namespace) -> str:
 
     from cimbench.benchmarks.records.provenance import surroundings
 
-    if arguments.limit_seconds <= 0:
+    if not 0 < arguments.limit_seconds < math.inf:
         raise InputError(f"--limit-seconds is {arguments.limit_seconds:g}; give more than 0")
     begun, suite = time.monotonic(), Path(arguments.suite)
     if not suite.is_file():

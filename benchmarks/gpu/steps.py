@@ -18,7 +18,7 @@ from typing import Any
 from cimbench.datasets.arrays import write_json
 
 LOGS = Path("build/gpu")
-STEPS = ("tests", "throughput", "profile", "slice")
+STEPS = ("tests", "learning", "throughput", "profile", "slice")
 _TESTS = Path("tests")
 
 
@@ -42,9 +42,10 @@ def steps(suite: Path, method: str, compressor: str) -> list[Step]:
     """What is run, in this order. suite: parameters of the slice. method, compressor: of the profile."""
     python, module = sys.executable, "cimbench.benchmarks"
     spread = ("-n", "8", "--dist", "load") if find_spec("xdist") else ()
-    throughput = str(LOGS / "throughput.json")
-    first = ("benchmarks/throughput/test_training.py", "benchmarks/throughput/test_masks.py", "benchmarks/throughput")
-    bench = (python, "-m", "pytest", *first, "-q", "-s", "--benchmark-only")
+    folder = "benchmarks/throughput"
+    bench = (python, "-m", "pytest", "-q", "-s", "-k", "cuda", "--benchmark-only")
+    learning = [f"{folder}/test_{name}.py" for name in ("training", "masks")]
+    rest = [folder, *(f"--ignore={path}" for path in learning)]
     profile = ("--params", str(suite), "--method", method, "--compressor", compressor, "--epochs", "9")
     slice_ = (python, "-m", f"{module}.cli", "--params", str(suite), "run-suite", "--no-tracking")
     return [
@@ -55,10 +56,17 @@ def steps(suite: Path, method: str, compressor: str) -> list[Step]:
             0.45,
         ),
         Step(
+            "learning",
+            "learning and the mask level beside bare steps",
+            (*bench, *learning, f"--benchmark-json={LOGS / 'learning.json'}"),
+            0.5,
+            stops=True,
+        ),
+        Step(
             "throughput",
             "compression throughput with its ceilings",
-            (*bench, "-k", "cuda", f"--benchmark-json={throughput}"),
-            0.6,
+            (*bench, *rest, f"--benchmark-json={LOGS / 'throughput.json'}"),
+            0.5,
             stops=True,
         ),
         Step("profile", "where the time of a phase goes", (python, "-m", f"{module}.throughput.phase", *profile), 0.5),

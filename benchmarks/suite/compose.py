@@ -59,14 +59,14 @@ def _plain_parameters(name: str, overrides: Sequence[str], folder: Path) -> dict
         raise InputError(f"suite {name}: Hydra is not installed here; install it, or name one of {known}")
     content: dict[str, Any] = read_parameters(path)
     for override in overrides:
-        key, _, text = override.partition("=")
+        key, separator, text = override.partition("=")
         *sections, last = key.split(".")
         inside = content
         for section in sections:
-            inside = inside.get(section, {})
-        if last not in inside:
+            inside = inside.get(section, {}) if isinstance(inside, dict) else {}
+        if not (separator and isinstance(inside, dict) and last in inside):
             raise InputError(
-                f"suite {name} with {override}: there is no {key} in {path}; Hydra, not installed, knows more"
+                f"suite {name} with {override}: give KEY=VALUE of a key in {path}; Hydra, not installed, knows more"
             )
         try:
             inside[last] = json.loads(text)

@@ -104,6 +104,8 @@ def test_learning_beside_a_bare_loop(
     monkeypatch.chdir(tmp_path)
     given = trainings(host, recipe, device)
     loops = [bare_loop(each) for each in given]
+    assert len(given) == (2 if host == "foster" else 1)
+    assert all(torch.isfinite(loop()) for loop in loops)
     images = sum(len(each[2].pool) for each in given)
     side = given[0][0].input_side
     job = Job(

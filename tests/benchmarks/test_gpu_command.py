@@ -12,6 +12,7 @@ import torch
 from cimbench.benchmarks.cell.process import prepare_process
 from cimbench.benchmarks.cli import main
 from cimbench.benchmarks.gpu.steps import Step, gpu_tests, outcome, run_step
+from cimbench.benchmarks.suite import compose as composing
 from cimbench.benchmarks.suite.compose import compose_parameters
 from cimbench.datasets.errors import InputError
 from tests.conftest import DEFAULT_SUITE, ROOT
@@ -26,7 +27,7 @@ def test_without_a_gpu_it_says_what_it_would_do_and_why_not(
     assert main(["gpu"]) == 0
     told = capsys.readouterr().out
     assert "Nothing is run: torch" in told
-    assert "1. the tests that need a GPU" in told and "4. the first cells of small" in told
+    assert "1. the tests that need a GPU" in told and "5. the first cells of small" in told
 
 
 @pytest.mark.parametrize("name", [DEFAULT_SUITE, "small"])
@@ -37,9 +38,31 @@ def test_composed_files_are_what_hydra_composes(name: str) -> None:
     )
 
 
+def test_overrides_without_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composing, "find_spec", lambda _name: None)
+    changed = compose_parameters("small", ["training.epochs=3", "device=cpu"], ROOT / "conf")
+    assert changed["training"]["epochs"] == 3 and changed["device"] == "cpu"
+    for wrong in ("training.epoch=3", "budget.unit.x=1", "training.epochs"):
+        with pytest.raises(InputError, match="give KEY=VALUE of a key in"):
+            compose_parameters("small", [wrong], ROOT / "conf")
+    with pytest.raises(InputError, match="Hydra is not installed here; install it, or name one of embedded, small"):
+        compose_parameters("tiny", [], ROOT / "conf")
+
+
+@pytest.mark.parametrize("limit", ["0", "nan", "inf"])
+def test_a_limit_that_is_none_is_refused(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gpu", "--limit-seconds", limit]) == 2
+    assert "--limit-seconds is" in capsys.readouterr().err
+
+
 def test_the_files_that_name_a_gpu_are_found() -> None:
     found = {Path(path).name for path in gpu_tests(ROOT / "tests")}
-    assert {"test_gpu.py", "test_rational.py", "test_feed.py"} <= found and "test_cli.py" not in found
+    assert {
+        "test_gpu.py",
+        "test_rational.py",
+        "test_kernels.py",
+        "test_rational_kernels.py",
+    } <= found and "test_cli.py" not in found
 
 
 def test_a_steps_outcome_is_written_when_it_ends_or_is_stopped(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from cimbench.methods.compression.exemplars.packing import pack, unpack
 from tests.conftest import textured_images
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # there by the interpreter, see conftest.py
+pytestmark = [pytest.mark.gpu] if DEVICE == "cuda" else []
 CORNERS = [[0, 0, 0, 0], [0, 0, -1, -1], [5, 3, 20, 17], [2, 4, 3, 5], [0, 0, -1, 1], [7, 0, 9, -1], [4, 4, 4, 9]]
 SIZES = [(22, 31), (1, 9), (9, 1), (5, 140)]
 

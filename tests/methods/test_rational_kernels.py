@@ -11,6 +11,7 @@ from cimbench.methods.networks import rational_kernels as kernels
 from cimbench.methods.networks.rational import LIKE_RELU, plain_rational
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+pytestmark = [pytest.mark.gpu] if DEVICE == "cuda" else []
 
 
 @pytest.mark.parametrize("denominators", [(-1.2, 4.4, 0.9, 0.3), (0.0, 0.5, 0.0, -0.2)])
