@@ -66,7 +66,7 @@ def trainings(host: str, recipe: str, device: str) -> list[tuple[Any, ...]]:
     return found
 
 
-def bare_loop(given: tuple[Any, ...]) -> Callable[[], object]:
+def bare_loop(given: tuple[Any, ...]) -> Callable[[], Tensor]:
     """One training's steps over batches that are there already."""
     network, loss, task, training, augmentation, seed, _ = given
     random = generator(seed, "bare", device=task.pool.device)
