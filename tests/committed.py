@@ -15,3 +15,9 @@ def committed(name: str) -> str:
     if shown.returncode:
         pytest.skip(f"git has no {name}: {shown.stderr.strip()}")
     return shown.stdout
+
+
+def committed_table(suite: str, name: str = "comparison") -> str:
+    """A suite's table as it is in git: of digits among the references, for they are measured afresh in every clone."""
+    folder = "results/reference" if suite.startswith(("digits", "embedded")) else "results"
+    return committed(f"{folder}/{suite}/tables/{name}.md")

@@ -76,7 +76,7 @@ def textured_images(count: int, height: int, width: int, seed: int) -> torch.Ten
     return torch.randint(0, 256, (count, 3, height, width), generator=random, dtype=torch.uint8)
 
 
-DEFAULT_SUITE = "embedded"  # of conf/config.yaml
+DEFAULT_SUITE = "digits"  # of conf/config.yaml
 
 
 @functools.cache

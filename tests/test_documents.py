@@ -27,7 +27,7 @@ from cimbench.methods.compression.exemplars.codecs import RAW
 from cimbench.methods.networks.network import Network, NetworkParameters
 from cimbench.methods.networks.rational import start_values
 from tests.benchmarks.workplace import furnish
-from tests.committed import committed
+from tests.committed import committed, committed_table
 from tests.conftest import ROOT, coloured_store, composed, table_rows, tiny_suite
 from tests.methods.cells import Silent
 
@@ -79,8 +79,8 @@ def test_the_steps_for_a_data_set(examples: dict[str, str], tmp_path: Path, monk
 
 
 def test_the_readmes_table_is_the_measured_one() -> None:
-    block = README.split("<!-- table: results/embedded/tables/comparison.md -->")[1].split("<!-- end -->")[0]
-    text = committed("results/embedded/tables/comparison.md")
+    block = README.split("<!-- table: results/reference/embedded/tables/comparison.md -->")[1].split("<!-- end -->")[0]
+    text = committed("results/reference/embedded/tables/comparison.md")
     measured = table_rows(text)
     printed = table_rows(block)
     assert len(printed) == len(measured)
@@ -91,11 +91,11 @@ def test_the_readmes_table_is_the_measured_one() -> None:
 @pytest.mark.parametrize("suite", ["embedded", *(f"embedded-{kind}" for kind in ("full", "rivals", "coded")), "tiny"])
 def test_committed_tables_come_from_a_commit(suite: str) -> None:
     """Numbers of a changed tree could not be measured again."""
-    assert "with changes" not in committed(f"results/{suite}/tables/comparison.md")
+    assert "with changes" not in committed_table(suite)
 
 
 def test_the_bounds_in_the_decisions_are_the_measured_ones() -> None:
-    rows = {row["method"]: row for row in table_rows(committed("results/embedded/tables/comparison.md"))}
+    rows = {row["method"]: row for row in table_rows(committed("results/reference/embedded/tables/comparison.md"))}
     for method in ("joint", "finetune"):
         assert f"{method.capitalize()} {rows[method]['last accuracy (%)']} %" in DECISIONS
 
@@ -129,10 +129,7 @@ def test_every_compressor_has_its_picture_and_section() -> None:
 
 
 def test_the_two_units_side_by_side_are_the_measured_ones() -> None:
-    tables = {
-        suite: table_rows(committed(f"results/{suite}/tables/comparison.md"))
-        for suite in ("embedded", "embedded-rivals", "embedded-coded")
-    }
+    tables = {suite: table_rows(committed_table(suite)) for suite in ("embedded", "embedded-rivals", "embedded-coded")}
 
     def measured(suite: str, compressor: str) -> list[str]:
         wanted = {"method": "replay", "compressor": compressor, "head": "nme"}

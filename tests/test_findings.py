@@ -152,7 +152,7 @@ def test_the_prose_says_what_the_intervals_say() -> None:
 def test_the_prose_says_what_the_default_suite_says() -> None:
     last = {
         row["compressor"]: float(row["last accuracy (%)"].split()[0])
-        for row in rows_of("embedded/tables/comparison.md", method="replay", head="nme")
+        for row in rows_of("reference/embedded/tables/comparison.md", method="replay", head="nme")
     }
     for page in (README, FINDINGS):
         assert said(page, f"{last['none']:.0f} to {last['class_activation']:.0f} %", "last accuracy")

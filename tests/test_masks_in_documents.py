@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.committed import committed
+from tests.committed import committed, committed_table
 from tests.conftest import ROOT, table_rows
 
 PAGE = (ROOT / "docs/cim.md").read_text()
@@ -24,7 +24,7 @@ def printed(name: str) -> list[Row]:
 
 def measured(suite: str, name: str, **wanted: str) -> Row:
     """The row of a committed table that has these values."""
-    found = [row for row in table_rows(committed(f"results/{suite}/tables/{name}.md")) if wanted.items() <= row.items()]
+    found = [row for row in table_rows(committed_table(suite, name)) if wanted.items() <= row.items()]
     assert len(found) == 1, (suite, name, wanted)
     return found[0]
 

@@ -63,15 +63,15 @@ def test_a_tiny_suite_runs_with_one_of_each(reported: Path) -> None:
     names = [(method, compressor) for method in ("replay", METHOD) for compressor in ("none", COMPRESSOR)]
     rows = table_rows((reported / "tables/comparison.md").read_text())
     assert {(row["method"], row["compressor"]) for row in rows} == set(names)
-    cells = sorted(path.name for path in (reported / "cells").iterdir())
-    assert cells == sorted(f"{method}-{compressor}-3".replace(":", ".") for method, compressor in names)
-    record = json.loads((reported / f"cells/{cells[0]}/record.json").read_text())
+    cells = sorted(path.parent.name for path in (reported / "cells").glob("*/3"))
+    assert cells == sorted(f"{method}-{compressor}".replace(":", ".") for method, compressor in names)
+    record = json.loads((reported / f"cells/{cells[0]}/3/record.json").read_text())
     assert record["config"]["dataset"]["source"] == SOURCE
     assert sorted(record["class_names"]) == ["green", "red"]
 
 
 def test_its_compressor_keeps_the_left_half(reported: Path) -> None:
-    record = json.loads((reported / "cells/replay-mypackage.left_half.LeftHalf-3/record.json").read_text())
+    record = json.loads((reported / "cells/replay-mypackage.left_half.LeftHalf/3/record.json").read_text())
     assert record["config"]["compressor"] == {"name": COMPRESSOR, "ratio": 9.0}
     assert record["phases"][-1]["memory"]["mean_box_area"] == 0.5
 
@@ -80,8 +80,8 @@ def test_its_metric_is_a_column(reported: Path) -> None:
     """Recomputed from the record's counts."""
     rows = table_rows((reported / "tables/comparison.md").read_text())
     for row in rows:
-        name = f"{row['method']}-{row['compressor']}-3".replace(":", ".")
-        record = json.loads((reported / "cells" / name / "record.json").read_text())
+        name = f"{row['method']}-{row['compressor']}".replace(":", ".")
+        record = json.loads((reported / "cells" / name / "3" / "record.json").read_text())
         correct = [phase["correct"][row["head"]] for phase in record["phases"]]
         worst = min(100 * sum(right) / sum(record["tested"][: len(right)]) for right in correct)
         assert row["worst phase accuracy (%)"] == f"{worst:.1f}"

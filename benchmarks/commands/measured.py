@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cimbench.benchmarks.records.record import FILE_NAME, Record, load_record, load_records
+from cimbench.benchmarks.records.places import name_of, record_folders, suite_of
+from cimbench.benchmarks.records.record import Record, load_record, load_records
 from cimbench.benchmarks.suite.config import Suite
 from cimbench.datasets.errors import InputError
 
@@ -22,10 +23,10 @@ def all_measured(results: Path) -> tuple[list[Record], dict[str, str]]:
     """The complete records of every suite in a folder, by suite, and why others are left out; InputError for none."""
     records: list[Record] = []
     absent: dict[str, str] = {}
-    for path in sorted(results.glob(f"*/cells/*/{FILE_NAME}")):
-        suite, cell = path.parts[-4], path.parent.name
+    for folder in record_folders(results):
+        suite, cell = suite_of(folder), name_of(folder)
         try:
-            record = load_record(path.parent)
+            record = load_record(folder)
         except InputError as error:
             absent[f"{suite}/{cell}"] = str(error)
             continue

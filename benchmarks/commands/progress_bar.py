@@ -22,11 +22,39 @@ _LINE_EVERY = 5.0  # seconds between lines where there is no terminal
 _LOOK = 0.5  # seconds within which an epoch's batches are not shown
 
 
-class Bar:
-    """One bar. Without a terminal (or without rich) it is a line every few seconds. Called, it counts."""
+class Bars:
+    """One display for the bars of cells that are learnt beside each other: a terminal has room for one alone."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self) -> None:
+        self._display: Any = None
+        self._shown = 0
+
+    def enter(self, display: Any) -> Any:
+        """The display of all, which is `display` where there is none yet."""
+        if self._display is None:
+            self._display = display
+            display.start()
+        self._shown += 1
+        return self._display
+
+    def leave(self, job: Any) -> None:
+        """Take one bar away, and after the last one the display."""
+        self._shown -= 1
+        self._display.remove_task(job)
+        if not self._shown:
+            self._display.stop()
+            self._display = None
+
+
+class Bar:
+    """One bar. Without a terminal (or without rich) it is a line every few seconds. Called, it counts.
+
+    among: the bars that it is shown with.
+    """
+
+    def __init__(self, title: str, among: Bars | None = None) -> None:
         self.title = title
+        self._among = among or Bars()
         self._last_line = time.monotonic()
         self._rich: Any = None
         self._job: Any = None
@@ -48,9 +76,9 @@ class Bar:
         else:
             columns += [progress.DownloadColumn(), progress.TransferSpeedColumn()]
         console = Console(stderr=True)
-        self._rich = progress.Progress(*columns, progress.TimeRemainingColumn(), console=console, transient=True)
+        own = progress.Progress(*columns, progress.TimeRemainingColumn(), console=console, transient=True)
+        self._rich = self._among.enter(own)
         self._job = self._rich.add_task(self.title, total=None)
-        self._rich.start()
 
     def _switch(self, counted: str | None, done: int = 0) -> None:
         """Go over to counting something else, or again, with a rate of its own."""
@@ -93,7 +121,7 @@ class Bar:
     def close(self) -> None:
         """Take the bar away."""
         if self._rich is not None:
-            self._rich.stop()
+            self._among.leave(self._job)
             self._rich = None
 
 
@@ -110,8 +138,8 @@ def bar(title: str) -> Iterator[Advance]:
 class CellProgress:
     """A listener that shows a cell's epochs as a bar and each phase as a line."""
 
-    def __init__(self, title: str) -> None:
-        self._bar = Bar(title)
+    def __init__(self, title: str, among: Bars | None = None) -> None:
+        self._bar = Bar(title, among)
         self._phases = 1
         self.learnt = False  # whether anything was learnt
         self._loss = ""  # of the last epoch

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from cimbench.benchmarks.cell.listeners import Listeners
 from cimbench.benchmarks.commands import cells as of_cells
 from cimbench.benchmarks.commands import data
 from cimbench.benchmarks.commands.errors import FailedCellsError
-from cimbench.benchmarks.commands.progress_bar import CellProgress
-from cimbench.benchmarks.planning.deadline import Deadline, LimitReachedError
+from cimbench.benchmarks.commands.progress_bar import Bars
+from cimbench.benchmarks.commands.side_by_side import run_cells, told
+from cimbench.benchmarks.planning.deadline import Deadline
 from cimbench.benchmarks.planning.plan import make_plan, ordered_cells, plan_rows, state_of, totals
 from cimbench.benchmarks.suite.config import Cell, Suite
 from cimbench.benchmarks.suite.parameter_file import check_ending, write_parameters
 from cimbench.benchmarks.suite.parameters import build
-from cimbench.datasets.errors import InputError
-from cimbench.methods.errors import NonFiniteLossError
 
 
 def compose(_suite: None, arguments: argparse.Namespace) -> str:
@@ -57,25 +54,28 @@ def _table(rows: Sequence[dict[str, str]]) -> str:
 
 def run_suite(suite: Suite, arguments: argparse.Namespace) -> str:
     """Run the suite's cells that are not done, seed by seed; data are fetched and prepared where missing."""
-    chosen = _chosen(suite, arguments)
-    deadline = Deadline(arguments.limit_seconds)
+    chosen, deadline = _chosen(suite, arguments), Deadline(arguments.limit_seconds)
     if data.bring_data(suite, list(dict.fromkeys(cell.seed for cell in chosen if not _done(cell)))):
         deadline.gain()
-    failed: dict[str, str] = {}
-    in_time = True
-    for cell in chosen:
-        if _done(cell):
-            continue
-        in_time = not deadline.reached
-        if not in_time:
-            break
-        try:
-            _run(cell, deadline, arguments.no_tracking)
-        except LimitReachedError:
-            in_time = False
-            break
-        except Exception as error:  # the others go on; each is named at the end
-            failed[cell.name] = _told(cell, error)
+    left, bars, failed, in_time = [cell for cell in chosen if not _done(cell)], Bars(), dict[str, str](), True
+    jobs = of_cells.prepared_jobs(suite, left, arguments)
+
+    def watched(cell: Cell) -> list[Deadline]:
+        """The deadline is told last, so that all others know of what is done."""
+        deadline.watch(cell)
+        return [deadline]
+
+    def may_begin() -> bool:
+        nonlocal in_time
+        in_time = in_time and not deadline.reached
+        return in_time
+
+    shown = partial(of_cells.CellShown, off=arguments.no_tracking, among=bars)
+    for result in run_cells(left, jobs, shown, watched, may_begin):
+        if result.error:  # the others go on; each is named at the end
+            failed[result.cell.name] = told(result)
+        in_time = in_time and not result.stopped
+        deadline.gain()
     return _ended(suite, chosen, failed, in_time)
 
 
@@ -85,30 +85,6 @@ def _chosen(suite: Suite, arguments: argparse.Namespace) -> list[Cell]:
 
 def _done(cell: Cell) -> bool:
     return state_of(cell)[0].startswith("done")
-
-
-def _run(cell: Cell, deadline: Deadline, no_tracking: bool) -> None:
-    """One cell, as `cimbench run`; the deadline is told last, so that all others know of what is done."""
-    from cimbench.benchmarks.cell.run import run_cell
-
-    progress, tracking = CellProgress(cell.title), of_cells.trackers(cell, no_tracking)
-    deadline.watch(cell)
-    try:
-        run_cell(cell, Listeners(progress, *tracking, deadline), reuse=True)
-    finally:
-        progress.close()
-        for listener in tracking:
-            listener.close()
-
-
-def _told(cell: Cell, error: Exception) -> str:
-    """The error in one line, printed at once; with its traceback where it is none of the input's."""
-    expected = isinstance(error, InputError | NonFiniteLossError)
-    words = str(error) if expected else f"{type(error).__name__}: {error}"
-    print(f"{cell.name}: failed: {words}", file=sys.stderr, flush=True)
-    if not expected:
-        traceback.print_exception(error)
-    return words
 
 
 def _ended(suite: Suite, chosen: Sequence[Cell], failed: dict[str, str], in_time: bool) -> str:
@@ -141,3 +117,4 @@ def arguments_of_run_suite(parser: argparse.ArgumentParser) -> None:
     arguments_of_plan(parser)
     parser.add_argument("--limit-seconds", type=float, help="stop at the last checkpoint within this time")
     parser.add_argument("--no-tracking", action="store_true", help="do not log to MLflow now")
+    of_cells.arguments_of_jobs(parser)

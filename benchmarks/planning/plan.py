@@ -75,7 +75,7 @@ def state_of(cell: Cell) -> tuple[str, int]:
     if records:
         current = source_digest(cell.method, cell.compressor) == records[0].provenance.get("source_digest")
         return "done" if current else "done, with other sources", len(records[0].phases)
-    reason = absent[cell.folder.name]
+    reason = absent[cell.name]
     begun = " (begun)" if reason == "not run" and cell.phase_checkpoint.is_file() else ""
     stopped = reason.startswith("stopped") and cell.checkpoint.is_file()
     return f"to do: {reason}{begun}", len(load_record(cell.folder).phases) if stopped else 0

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cimbench.benchmarks.planning.workload import TrainingCounts, counts_of_record, image_epochs, learner_of_record
+from cimbench.benchmarks.records.places import record_folders
 from cimbench.benchmarks.records.provenance import surroundings
-from cimbench.benchmarks.records.record import FILE_NAME, Record, load_record
+from cimbench.benchmarks.records.record import Record, load_record
 from cimbench.benchmarks.suite.config import Cell, Suite, resolve_device
 from cimbench.datasets.errors import InputError
 
@@ -44,9 +45,9 @@ class Speeds:
         ]
 
     def _records(self) -> Iterator[Record]:
-        for path in sorted(self._results.glob(f"*/cells/*/{FILE_NAME}")):
+        for folder in record_folders(self._results):
             try:
-                record = load_record(path.parent)
+                record = load_record(folder)
                 if record.complete and self._alike(record):
                     yield record
             except (InputError, KeyError, TypeError):  # damaged or of another version: says nothing of time

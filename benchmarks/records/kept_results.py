@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from cimbench.benchmarks.records.record import FILE_NAME, Record, load_record
+from cimbench.benchmarks.records.places import FILE_NAME, name_of
+from cimbench.benchmarks.records.record import Record, load_record
 from cimbench.datasets.arrays import write_to_disk
 from cimbench.datasets.errors import InputError
 
 
 def place_of(folder: Path, run_id: str) -> Path:
     """Where a cell's results of that identity are kept: results/<suite>/kept/<cell>/<run_id>."""
-    return folder.parents[1] / "kept" / folder.name / run_id
+    return folder.parents[2] / "kept" / name_of(folder) / run_id
 
 
 def make_room(folder: Path, wanted: str) -> Record | None:

@@ -9,10 +9,10 @@ from typing import Any
 
 from cimbench.benchmarks.records.differences import differences
 from cimbench.benchmarks.records.metrics import Counts
+from cimbench.benchmarks.records.places import FILE_NAME, name_of, suite_of
 from cimbench.datasets.arrays import digest_of, read_json, write_json
 from cimbench.datasets.errors import InputError, unknown_name
 
-FILE_NAME = "record.json"
 _LATER: dict[str, Any] = {"measured": {}, "box_overlap": None}  # what a memory's account has not had from the beginning
 
 
@@ -121,22 +121,23 @@ def load_records(expected: Mapping[Path, dict[str, Any]]) -> tuple[list[Record],
     records: list[Record] = []
     absent: dict[str, str] = {}
     for folder, config in expected.items():
+        name = name_of(folder)
         if not (folder / FILE_NAME).is_file():
-            absent[folder.name] = "not run"
+            absent[name] = "not run"
             continue
         try:
             record = load_record(folder)
         except InputError as error:
-            absent[folder.name] = str(error)
+            absent[name] = str(error)
             continue
-        if (record.suite, record.cell) != (folder.parents[1].name, folder.name):
-            absent[folder.name] = f"{folder / FILE_NAME}: is of {record.suite}/{record.cell}; run the cell again"
+        if (record.suite, record.cell) != (suite_of(folder), name):
+            absent[name] = f"{folder / FILE_NAME}: is of {record.suite}/{record.cell}; run the cell again"
         elif changes := differences(record.config, config):
-            absent[folder.name] = f"measured with another configuration ({changes})"
+            absent[name] = f"measured with another configuration ({changes})"
         elif not record.complete:
-            absent[folder.name] = f"stopped after phase {len(record.phases)} of {len(record.group_sizes)}"
+            absent[name] = f"stopped after phase {len(record.phases)} of {len(record.group_sizes)}"
         elif records and record.data_digest != records[0].data_digest:
-            absent[folder.name] = f"measured on other pictures than {records[0].cell} (their digests differ)"
+            absent[name] = f"measured on other pictures than {records[0].cell} (their digests differ)"
         else:
             records.append(record)
     return records, absent

@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from cimbench.benchmarks.records.places import cell_folder
 from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.report import page_tables
 from cimbench.benchmarks.report.figures.curves import curve_figure
@@ -109,7 +110,7 @@ def contents(
     suite: Suite, records: Sequence[Record], absent: Mapping[str, str], firsts: Sequence[Cell]
 ) -> dict[str, Any]:
     """Everything that the template prints."""
-    cells = [suite.results / "cells" / record.cell for record in records]
+    cells = [cell_folder(suite.results, record.cell) for record in records]
     return {
         "suite": records[0].suite,
         "caption": caption(records),

@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from cimbench.benchmarks.imported.imported_run import load_imported
+from cimbench.benchmarks.records.places import cell_folder
 from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.report.boxes import write_boxes_table
 from cimbench.benchmarks.report.figures.curves import curve_figure
@@ -24,7 +25,7 @@ from cimbench.benchmarks.suite.config import Cell, Suite
 @own_style()
 def write_report(suite: Suite, records: Sequence[Record], absent: Mapping[str, str]) -> list[Path]:
     """Paths of what was written, the page last. records: the suite's complete ones; absent: reasons for the others."""
-    tables, cells = suite.results / "tables", [suite.results / "cells" / record.cell for record in records]
+    tables, cells = suite.results / "tables", [cell_folder(suite.results, record.cell) for record in records]
     paths = write_tables(tables, records, absent, load_imported(), suite.metrics)
     paths += write_boxes_table(tables, records)
     paths += write_sizes(tables, records, cells, suite.store)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cimbench.benchmarks.records.differences import differences
 from cimbench.benchmarks.records.metrics import headline
+from cimbench.benchmarks.records.places import record_folders
 from cimbench.benchmarks.records.record import Record, load_record, shared_heads
 from cimbench.benchmarks.report.differences import paired
 from cimbench.benchmarks.report.tables import caption, formatted, groups_of_cells, spread
@@ -25,8 +26,7 @@ NOTE = (
 
 def suite_records(folder: Path) -> list[Record]:
     """All complete records below a suite's folder."""
-    paths = sorted((folder / "cells").glob("*/record.json"))
-    records = [record for record in (load_record(path.parent) for path in paths) if record.complete]
+    records = [record for record in map(load_record, record_folders(folder.parent, folder.name)) if record.complete]
     if not records:
         raise InputError(
             f"{folder}/cells: no cell is complete; run the suite first (dvc exp run -S suite={folder.name})"

@@ -13,6 +13,7 @@ import torch
 
 from cimbench.benchmarks import registry
 from cimbench.benchmarks.records.metrics import check_metrics
+from cimbench.benchmarks.records.places import cell_folder
 from cimbench.benchmarks.suite.parameter_file import read_parameters
 from cimbench.benchmarks.suite.parameters import build
 from cimbench.benchmarks.suite.sections import DatasetParameters, MatrixParameters, MemoryParameters, RecipeParameters
@@ -132,7 +133,7 @@ class Cell:
     @property
     def folder(self) -> Path:
         """Where the cell's results are."""
-        return self.suite.results / "cells" / self.name
+        return cell_folder(self.suite.results, self.name)
 
     @property
     def checkpoint(self) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
+from cimbench.benchmarks.records.places import folder_of
 from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.tracking.content import group_of
 from cimbench.benchmarks.tracking.runs import Tracker
@@ -33,7 +34,7 @@ def import_records(results: Path, records: Sequence[Record], progress: Advance) 
         Errand(lambda: MlflowClient(tracking_uri()).search_experiments(max_results=1)).wait(patience())
         tracker, groups = Tracker(), dict[str, list[Record]]()
         for number, record in enumerate(records):
-            tracker.log(record, results / record.suite / "cells" / record.cell)
+            tracker.log(record, folder_of(results, record))
             groups.setdefault(group_of(record), []).append(record)
             progress(number + 1, len(records))
         for members in groups.values():

@@ -4,13 +4,14 @@ r(x) = P(x) / Q(x) with P = a0 + a1 x + ... + a5 x^5 and Q = 1 + |b1 x| + |b2 x^
 
 Values and first and second derivatives are computed from x alone: torch's own operations would keep some twenty arrays
 of x's size for the backward pass, and more for the one after it. On a GPU each is one kernel (rational_kernels.py),
-else torch's operations on a slice at a time that fits the cache.
+else torch's operations on a slice at a time that fits the cache: all polynomials of x are sums over one basis of eleven
+functions, so that one matrix product gives all their values, and another all sums over x.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,7 +29,11 @@ LIKE_RELU = (
     *(0.252807080745697, -1.1915501356124878, 4.408048629760742, 0.9110357165336609, 0.3488497734069824),
 )
 _SLICE = 1 << 15  # elements a thread, whose temporaries stay in a core's cache
-Number = float | Tensor  # coefficients on a GPU stay there, as tensors of no dimension
+_SLICE_ELSEWHERE = 1 << 22  # on other devices: few launches, and temporaries of a bounded size
+# The basis: 1, x, ..., x^5, |x|, |x|^3, sign x, x |x|, (sign x)^2; the derivative of |x| is 0 at 0, as torch has it.
+_BASIS = 11
+_SIZES = (6, 2, 7, 4)  # |x|^k, k = 1 .. 4
+_SIGNED = (8, 1, 9, 3)  # sign(x) |x|^(k - 1)
 
 
 def start_values(positions: int) -> Tensor:
@@ -58,58 +63,110 @@ def plain_rational(x: Tensor, coefficients: Tensor) -> Tensor:
     return upper / lower
 
 
-class _Terms:
-    """P, Q and their derivatives at a slice, by Horner's rule. The derivative of |x| is 0 at 0, as torch has it."""
-
-    def __init__(self, x: Tensor, coefficients: list[Number]) -> None:
-        self.x, self.a = x, coefficients[:NUMERATOR]
-        self.signed: list[Number] = coefficients[NUMERATOR:]
-        self.b: list[Number] = [value * sign_of(value) for value in self.signed]
-        self.size, self.sign = x.abs(), x.sign()
-        whole = horner([1.0, *self.b], self.size)
-        self.lower = 1 / whole
-        self.value = horner(self.a, x).div_(whole)
-
-    def slope(self) -> Tensor:
-        """dr/dx = (P' - r Q') / Q."""
-        self.upper_slope = horner(derived(self.a), self.x)
-        self.lower_slope = horner(derived([1.0, *self.b]), self.size) * self.sign
-        return (self.upper_slope - self.value * self.lower_slope) * self.lower
-
-    def moments(self, upper: Tensor, lower: Tensor) -> Tensor:
-        """(10,): sums of upper x^i, then of lower d|b_k x^k|/db_k = lower sign(b_k) |x|^k."""
-        sums = [upper.sum()]
-        for _ in range(1, NUMERATOR):
-            upper = upper * self.x
-            sums.append(upper.sum())
-        for value in self.signed:
-            lower = lower * self.size
-            sums.append(lower.sum() * sign_of(value))
-        return torch.stack(sums)
+def basis(x: Tensor) -> Tensor:
+    """The basis at x: (n,) -> (11, n)."""
+    rows = x.new_empty(_BASIS, len(x))
+    one, first, *_, size, cube, sign, signed, present = rows.unbind()
+    one.fill_(1)
+    first.copy_(x)
+    for power in range(2, NUMERATOR):
+        torch.mul(rows[power - 1], x, out=rows[power])
+    torch.abs(x, out=size)
+    torch.mul(rows[2], size, out=cube)
+    torch.sign(x, out=sign)
+    torch.mul(size, x, out=signed)
+    torch.abs(sign, out=present)
+    return rows
 
 
-def numbers(coefficients: Tensor) -> list[Number]:
-    """The coefficients one by one, without waiting for a GPU."""
-    apart: list[Number] = coefficients.tolist() if coefficients.device.type == "cpu" else list(coefficients.unbind())
-    return apart
+def over_basis(coefficients: Tensor, signs: Tensor, constant: float) -> Tensor:
+    """(6, 11): sum of a_i x^i, `constant` + sum of s_k b_k |x|^k, and their first and second derivatives, of (10,)."""
+    a, b = coefficients[:NUMERATOR], coefficients[NUMERATOR:] * signs
+    power = torch.arange(1, NUMERATOR, device=a.device, dtype=a.dtype)
+    rows = coefficients.new_zeros(6, _BASIS)
+    upper, lower, upper_slope, lower_slope, upper_curve, lower_curve = rows.unbind()
+    upper[:NUMERATOR] = a
+    upper_slope[: NUMERATOR - 1] = a[1:] * power
+    upper_curve[: NUMERATOR - 2] = upper_slope[1 : NUMERATOR - 1] * power[:-1]
+    lower[0] = constant
+    slopes = b * power[:-1]
+    for place, (size, signed) in enumerate(zip(_SIZES, _SIGNED, strict=True)):
+        lower[size], lower_slope[signed] = b[place], slopes[place]
+    lower_curve[_BASIS - 1], lower_curve[6], lower_curve[2] = (slopes[1:] * power[:3]).unbind()
+    return rows
 
 
-def sign_of(value: Number) -> Number:
-    """-1, 0 or 1."""
-    return value.sign() if isinstance(value, Tensor) else float(value > 0) - float(value < 0)
+class Flat(NamedTuple):
+    """What the derivatives need of coefficients (10,): rows of P and Q over the basis, and the signs of the b's."""
+
+    rows: Tensor
+    signs: Tensor
+
+    @classmethod
+    def of(cls, coefficients: Tensor) -> Flat:
+        """P = a0 + ... + a5 x^5, Q = 1 + |b1 x| + ... + |b4 x^4|."""
+        signs = coefficients[NUMERATOR:].sign()
+        return cls(over_basis(coefficients, signs, 1.0), signs)
 
 
-def horner(coefficients: Sequence[Number], x: Tensor) -> Tensor:
-    """c0 + c1 x + c2 x^2 + ..."""
-    value = torch.zeros_like(x).add_(coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        value.mul_(x).add_(coefficient)
-    return value
+def flat_value(x: Tensor, of: Flat) -> Tensor:
+    """r(x) of x (n,)."""
+    upper, lower = (of.rows[:2] @ basis(x)).unbind()
+    return upper.div_(lower)
 
 
-def derived(coefficients: Sequence[Number]) -> list[Number]:
-    """The coefficients of the derivative."""
-    return [power * coefficient for power, coefficient in enumerate(coefficients)][1:]
+def flat_gradient(x: Tensor, g: Tensor, of: Flat) -> tuple[Tensor, Tensor]:
+    """g r'(x), with r' = (P' - r Q') / Q, and the sum of g dr/dc: (n,) and (10,)."""
+    at = basis(x)
+    upper, lower, slope, lower_slope = (of.rows[:4] @ at).unbind()
+    value = upper.div_(lower)
+    weighted = g / lower
+    along = slope.addcmul_(value, lower_slope, value=-1).mul_(weighted)
+    sums = torch.stack([weighted, value.mul_(weighted).neg_()]) @ at.T
+    return along, torch.cat([sums[0, :NUMERATOR], sums[1, _SIZES] * of.signs])
+
+
+def flat_second(x: Tensor, g: Tensor, h: Tensor, of: Flat, across: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """The derivatives of S = sum of g (h r' + H / Q - r K / Q) for g, x (n,) and c (10,).
+
+    H = sum of hc_i x^i and K = sum of hc_k d|b_k x^k|/db_k, of `across` (10,); both are 0 where it is None.
+    """
+    at = basis(x)
+    upper, lower, slope, lower_slope, curve, lower_curve = (of.rows @ at).unbind()
+    inverse = lower.reciprocal_()
+    value, lower_slope = upper.mul_(inverse), lower_slope.mul_(inverse)
+    slope = slope.mul_(inverse).addcmul_(value, lower_slope, value=-1)
+    curve = curve.addcmul_(value, lower_curve, value=-1).mul_(inverse).addcmul_(slope, lower_slope, value=-2).mul_(h)
+    own = g * inverse * h
+    for_a, for_b, for_gradient = -own * lower_slope, own * slope, h * slope
+    if across is not None:
+        share, share_slope, share_a, share_b = _shares(at, value, slope, inverse, lower_slope, of, across)
+        curve.add_(share_slope)
+        for_a.addcmul_(g, share_a)
+        for_b.addcmul_(g, share_b)
+        for_gradient.add_(share)
+    # for b_k, times its sign: -(g / Q) (h (r' u + r u' - r u Q'/Q) + share u - r K u / Q), u = |x|^k
+    for_b.addcmul_(value, for_a).neg_()
+    sums = torch.stack([for_a, for_b, own, value.mul_(own).neg_()]) @ at.T
+    power = torch.arange(NUMERATOR, device=x.device, dtype=x.dtype)
+    upper_sums = sums[0, :NUMERATOR]
+    upper_sums[1:] += power[1:] * sums[2, : NUMERATOR - 1]
+    lower_sums = (sums[1, _SIZES] + power[1 : DENOMINATOR + 1] * sums[3, _SIGNED]) * of.signs
+    return for_gradient, curve.mul_(g), torch.cat([upper_sums, lower_sums])
+
+
+def _shares(
+    at: Tensor, value: Tensor, slope: Tensor, inverse: Tensor, lower_slope: Tensor, of: Flat, across: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """share = (H - r K) / Q, its derivative along x, and the factors of g in the sums for the a's and the b's.
+
+    lower_slope: Q' / Q.
+    """
+    big_h, big_k, h_slope, k_slope = (over_basis(across, of.signs, 0.0)[:4] @ at).unbind()
+    share = big_h.addcmul_(value, big_k, value=-1).mul_(inverse)
+    share_slope = h_slope.addcmul_(slope, big_k, value=-1).addcmul_(value, k_slope, value=-1).mul_(inverse)
+    share_slope.addcmul_(share, lower_slope, value=-1)
+    return share, share_slope, big_k.mul_(inverse).mul_(inverse).neg_(), share * inverse
 
 
 def _in_slices(
@@ -119,7 +176,7 @@ def _in_slices(
     layout, back = _dense(arrays)
     flat = [array.view(-1) for array in layout]
     results = [torch.empty_like(array) for array in layout[:1] * outputs]
-    size = _SLICE * torch.get_num_threads() if arrays[0].device.type == "cpu" else max(1, flat[0].numel())
+    size = _SLICE * torch.get_num_threads() if arrays[0].device.type == "cpu" else _SLICE_ELSEWHERE
     total = flat[0].new_zeros(COEFFICIENTS)
     for start in range(0, flat[0].numel(), size):
         *parts, moments = function(*(array[start : start + size] for array in flat))
@@ -157,12 +214,8 @@ class _Rational(torch.autograd.Function):
 
             (layout,), back = _dense([x])
             return kernels.value(layout, coefficients).permute(back)
-        values = numbers(coefficients)
-
-        def part(x: Tensor) -> tuple[Tensor, ...]:
-            return _Terms(x, values).value, x.new_zeros(COEFFICIENTS)
-
-        return _in_slices(part, 1, x)[0][0]
+        of = Flat.of(coefficients)
+        return _in_slices(lambda x: (flat_value(x, of), x.new_zeros(COEFFICIENTS)), 1, x)[0][0]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
@@ -177,78 +230,28 @@ class _RationalGradient(torch.autograd.Function):
     def forward(ctx: Any, gradient: Tensor, x: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         """Both at once."""
         ctx.save_for_backward(gradient, x, coefficients)
+        ctx.set_materialize_grads(False)
         if has_kernels(x.device):
             from cimbench.methods.networks import rational_kernels as kernels
 
             (along,), moments = _by_kernel(kernels.gradient, (x, gradient), coefficients)
             return along, moments
-        values = numbers(coefficients)
-
-        def part(x: Tensor, g: Tensor) -> tuple[Tensor, ...]:
-            terms = _Terms(x, values)
-            weighted = g * terms.lower
-            return g * terms.slope(), terms.moments(weighted, -weighted * terms.value)
-
-        (along,), moments = _in_slices(part, 1, x, gradient)
+        of = Flat.of(coefficients)
+        (along,), moments = _in_slices(lambda x, g: flat_gradient(x, g, of), 1, x, gradient)
         return along, moments
 
     @staticmethod
-    def backward(ctx: Any, h: Tensor, hc: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, h: Tensor | None, hc: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         """The gradient of S = sum of h g r' + hc . sum of g dr/dc, for g, x and c."""
         gradient, x, coefficients = ctx.saved_tensors
+        h = torch.zeros_like(x) if h is None else h
         if has_kernels(x.device):
             from cimbench.methods.networks import rational_kernels as kernels
 
+            hc = torch.zeros_like(coefficients) if hc is None else hc
             (for_gradient, for_x), moments = _by_kernel(kernels.second, (x, gradient, h), coefficients, hc)
             return for_gradient, for_x, moments
-        values, across = numbers(coefficients), numbers(hc)
-
-        def part(x: Tensor, g: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-            return _second_derivatives(_Terms(x, values), g, h, across)
-
-        (for_gradient, for_x), moments = _in_slices(part, 2, x, gradient, h)
+        of = Flat.of(coefficients)
+        parts = _in_slices(lambda x, g, h: flat_second(x, g, h, of, hc), 2, x, gradient, h)
+        (for_gradient, for_x), moments = parts
         return for_gradient, for_x, moments
-
-
-def _second_derivatives(terms: _Terms, g: Tensor, h: Tensor, across: list[Number]) -> tuple[Tensor, ...]:
-    """With H = sum of hc_i x^i and K = sum of hc_k d|b_k x^k|/db_k: S = sum of g (h r' + H / Q - r K / Q)."""
-    signs = [sign_of(value) for value in terms.signed]
-    along = across[:NUMERATOR]
-    k: list[Number] = [0.0, *(c * s for c, s in zip(across[NUMERATOR:], signs, strict=True))]
-    slope, lower, value = terms.slope(), terms.lower, terms.value
-    big_h, big_k = horner(along, terms.x), horner(k, terms.size)
-    bracket = h * slope + (big_h - value * big_k) * lower
-    h_slope, k_slope = horner(derived(along), terms.x), horner(derived(k), terms.size) * terms.sign
-    upper_curve = horner(derived(derived(terms.a)), terms.x)
-    lower_curve = horner(derived(derived([1.0, *terms.b])), terms.size) * terms.sign.abs()
-    curve = (upper_curve - 2 * slope * terms.lower_slope - value * lower_curve) * lower
-    share = (big_h - value * big_k) * lower  # its derivative along x, by the quotient rule
-    share_slope = (h_slope - slope * big_k - value * k_slope - share * terms.lower_slope) * lower
-    for_x = g * (h * curve + share_slope)
-    return bracket, for_x, _coefficient_derivatives(terms, g, h, slope, big_k, share)
-
-
-def _coefficient_derivatives(
-    terms: _Terms, g: Tensor, h: Tensor, slope: Tensor, big_k: Tensor, share: Tensor
-) -> Tensor:
-    """dS/dc, (10,). For a_i: g (h (i x^(i-1) - x^i Q'/Q) / Q - x^i K / Q^2).
-
-    For b_k, with u = |x|^k and u' its derivative: -g / Q (h (r' u + r u' - r u Q'/Q) + share u - r K u / Q), times the
-    sign of b_k.
-    """
-    weighted = g * terms.lower
-    own, value = h * weighted, terms.value
-    turned = own * terms.lower_slope * terms.lower
-    at = -turned - weighted * big_k * terms.lower
-    by = -(own * slope - turned * value + weighted * share - weighted * value * big_k * terms.lower)
-    moments = terms.moments(at, by)
-    # terms with a derivative of the power: i x^(i-1), and k |x|^(k-1) sign(x)
-    power, upper = own, [own.new_zeros(())]
-    for i in range(1, NUMERATOR):
-        upper.append(i * power.sum())
-        power = power * terms.x
-    power, lower = -own * value * terms.sign, []
-    for k, coefficient in enumerate(terms.signed, start=1):
-        lower.append(k * power.sum() * sign_of(coefficient))
-        power = power * terms.size
-    return moments + torch.stack([*upper, *lower])

@@ -60,6 +60,8 @@ def compiled(network: Network, wanted: bool) -> Iterator[None]:
     The head is left out: it grows, and every size would be compiled anew.
     """
     branches = list(network.branches)
+    if wanted:  # the compiler has a switch of its own for determinism, which this sets too
+        torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled())
     before = [branch._compiled_call_impl for branch in branches]  # torch has no way back of its own
     for branch in branches:
         branch._compiled_call_impl = None

@@ -52,7 +52,7 @@ def copy_of_the_project(folder: Path) -> Path:
     other["matrix"] = {"methods": ["finetune"], "compressors": ["none"], "seeds": [5], "bounds": []}
     (folder / "conf/suite/other-copy.yaml").write_text(header + yaml.safe_dump(other))
     config = folder / "conf/config.yaml"
-    config.write_text(config.read_text().replace("suite: embedded", "suite: small-copy"))
+    config.write_text(config.read_text().replace("suite: digits", "suite: small-copy"))
     with initialize_config_dir(str(folder / "conf"), version_base=None):
         (folder / "params.yaml").write_text(OmegaConf.to_yaml(compose("config")))
     run(folder, "git", "init", "-q")

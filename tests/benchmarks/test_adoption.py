@@ -14,7 +14,7 @@ from tests.benchmarks.project import copy_of_the_project, run, stale
 pytestmark = [pytest.mark.xdist_group("adoption"), pytest.mark.slow, pytest.mark.timeout(540)]
 
 FEW = ["matrix.bounds=[]", "matrix.methods=[replay]", "matrix.compressors=[none,class_activation]"]
-CELLS = {f"run@small-copy-replay-{compressor}-5" for compressor in ("none", "class_activation")}
+CELLS = {f"run@small-copy-replay-{compressor}" for compressor in ("none", "class_activation")}
 
 
 def test_what_the_runner_measured_is_committed_and_not_run_again(

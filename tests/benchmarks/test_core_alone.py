@@ -17,7 +17,7 @@ def test_a_cell_needs_torch_alone_and_is_imported_later(tmp_path: Path) -> None:
     done = run_command(tmp_path, *cell_arguments("icarl", "class_activation", tracked=True), prelude=BLOCK)
     assert done.returncode == 0, done.stderr
     assert "not tracked: mlflow is not installed; later: cimbench track" in done.stderr
-    assert load_record(tmp_path / "results/test/cells/icarl-class_activation-3").complete
+    assert load_record(tmp_path / "results/test/cells/icarl-class_activation/3").complete
     assert not (tmp_path / "mlflow.db").exists()
     wanted = {"params.json", "data", "results"}
     assert {path.name for path in tmp_path.iterdir()} == wanted

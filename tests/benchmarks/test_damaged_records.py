@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cimbench.benchmarks.records.record import FILE_NAME, load_record, record_from_json
+from cimbench.benchmarks.records.places import FILE_NAME
+from cimbench.benchmarks.records.record import load_record, record_from_json
 from cimbench.datasets.arrays import load_arrays, save_arrays
 from cimbench.datasets.errors import InputError
 from tests.benchmarks.records import record
@@ -90,7 +91,7 @@ def test_an_encrypted_or_odd_archive_is_answered_in_words(tmp_path: Path) -> Non
 
 
 def test_committed_records_are_read(tmp_path: Path) -> None:
-    found = sorted((ROOT / "results").glob("*/cells/*/record.json"))
+    found = sorted((ROOT / "results").glob("*/cells/*/*/record.json"))
     assert found
     shutil.copy(found[0], tmp_path / FILE_NAME)
     assert load_record(tmp_path).complete

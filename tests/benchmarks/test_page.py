@@ -137,7 +137,7 @@ def test_pictures_are_inside_up_to_a_size(workspace: Path, monkeypatch: pytest.M
 def test_galleries_of_the_first_seed_have_words_for_who_does_not_see_them(workspace: Path) -> None:
     suite = tiny_suite(matrix={"seeds": [1, 2, 3]})
     for seed in (1, 2):
-        folder = workspace / f"results/test/cells/replay-none-{seed}"
+        folder = workspace / f"results/test/cells/replay-none/{seed}"
         folder.mkdir(parents=True)
         np.savez(folder / "confusion.npz", linear=np.eye(4))
         for name in ("gallery-phase-1", "boxes-phase-1", "boxes-phase-2"):

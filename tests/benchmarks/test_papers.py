@@ -158,7 +158,7 @@ def test_a_half_written_record_is_named() -> None:
     path = record_of("imagenet100", "foster", "none", 1993, [[90], [90, 60]])
     path.write_text(path.read_text()[:200])
     cell = cell_of("paper-table1", "FOSTER (teacher)", "ImageNet-100 LFS 10")
-    assert cell.values == () and "imagenet100/cells/foster-none-1993/record.json: is damaged" in cell.reason
+    assert cell.values == () and "imagenet100/cells/foster-none/1993/record.json: is damaged" in cell.reason
 
 
 def test_mixed_units_and_protocols_are_refused() -> None:

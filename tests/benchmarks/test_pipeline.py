@@ -24,8 +24,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_cell_is_measured_tracked_and_in_the_table(project: Path) -> None:
-    cells = sorted(path.name for path in (project / "results/small-copy/cells").iterdir())
-    assert cells == ["finetune-none-5", "icarl-class_activation-5", "replay-class_activation-5"]
+    cells = (project / "results/small-copy/cells").glob("*/*")
+    found = sorted(str(path.relative_to(path.parents[1])) for path in cells)
+    assert found == ["finetune-none/5", "icarl-class_activation/5", "replay-class_activation/5"]
     table = pd.read_csv(project / "results/small-copy/tables/comparison.csv", keep_default_na=False)
     assert set(zip(table["method"], table["compressor"], table["head"], strict=True)) == {
         ("finetune", "none", "linear"),
@@ -56,12 +57,12 @@ def test_the_second_time_nothing_is_computed(project: Path) -> None:
 @pytest.mark.parametrize(
     ("edited", "expected"),
     [
-        ("methods/icarl.py", {"run@small-copy-icarl-class_activation-5"}),
+        ("methods/icarl.py", {"run@small-copy-icarl-class_activation"}),
         (
             "methods/compression/class_activation.py",
-            {"run@small-copy-icarl-class_activation-5", "run@small-copy-replay-class_activation-5"},
+            {"run@small-copy-icarl-class_activation", "run@small-copy-replay-class_activation"},
         ),
-        ("methods/finetune.py", {"bound@small-copy-finetune-none-5"}),
+        ("methods/finetune.py", {"bound@small-copy-finetune-none"}),
         ("methods/joint.py", set()),
         ("benchmarks/tracking/runs.py", set()),
         ("benchmarks/report/tables.py", {"report@small-copy"}),
@@ -85,7 +86,7 @@ def test_editing_a_parameter_makes_only_its_own_cells_stale(project: Path) -> No
     parameters["methods"]["icarl"]["loss"] = "softmax"
     path.write_text(yaml.safe_dump(parameters))
     try:
-        assert stale(project) == {"run@small-copy-icarl-class_activation-5"}
+        assert stale(project) == {"run@small-copy-icarl-class_activation"}
     finally:
         path.write_text(content)
 
@@ -94,7 +95,7 @@ def test_another_suite_is_one_command_away_and_the_first_stays(project: Path) ->
     run(project, "git", "add", "-A")
     run(project, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "measured")
     run(project, "dvc", "exp", "run", "-S", "suite=other-copy", "-S", "training.learning_rate=0.02")
-    record = load_record(project / "results/other-copy/cells/finetune-none-5")
+    record = load_record(project / "results/other-copy/cells/finetune-none/5")
     assert record.complete
     assert record.config["training"]["learning_rate"] == 0.02
     assert yaml.safe_load((project / "params.yaml").read_text())["suite"] == "other-copy"

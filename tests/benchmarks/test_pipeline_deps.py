@@ -24,7 +24,7 @@ CARRIERS = {
     *("benchmarks/cell/checkpoint.py", "benchmarks/cell/gallery.py", "benchmarks/cell/listeners.py"),
     *("benchmarks/cell/peak_memory.py", "benchmarks/registry.py"),
     *("benchmarks/records/differences.py", "benchmarks/records/kept_results.py", "benchmarks/records/metrics.py"),
-    *("benchmarks/records/provenance.py", "benchmarks/records/record.py"),
+    *("benchmarks/records/places.py", "benchmarks/records/provenance.py", "benchmarks/records/record.py"),
     *("benchmarks/suite/config.py", "benchmarks/suite/parameter_file.py"),
     *("benchmarks/suite/parameters.py", "benchmarks/suite/sections.py"),
     *("datasets/preparing/parameters.py", "datasets/preparing/decode.py"),

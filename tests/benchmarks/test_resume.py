@@ -39,7 +39,7 @@ def test_killed_in_phase_3_and_continued_gives_the_same_bits(tmp_path: Path) -> 
         folder.mkdir()
         furnish(folder, coloured_store(train=200), **FOUR_PHASES)
     arguments = cell_arguments("icarl", "class_activation")
-    cell = disturbed / "results/test/cells/icarl-class_activation-3"
+    cell = disturbed / "results/test/cells/icarl-class_activation/3"
     process = subprocess.Popen(command(*arguments), cwd=disturbed, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
@@ -55,7 +55,7 @@ def test_killed_in_phase_3_and_continued_gives_the_same_bits(tmp_path: Path) -> 
     assert again.returncode == 0, again.stderr
     assert "going on after phase 2 of 4" in again.stderr
     assert run_command(undisturbed, *arguments).returncode == 0
-    assert outcome(cell) == outcome(undisturbed / "results/test/cells/icarl-class_activation-3")
+    assert outcome(cell) == outcome(undisturbed / "results/test/cells/icarl-class_activation/3")
     assert not list((disturbed / "data/checkpoints").rglob("*.npz"))
 
 
@@ -165,7 +165,7 @@ def test_a_rerun_leaves_nothing_of_the_old_one(workspace: Path) -> None:
 def test_confusion_adds_up(workspace: Path) -> None:
     suite = furnish(workspace)
     record = run_cell(find_cell(suite, "icarl", "none", 3), Silent())
-    arrays, _ = load_arrays(workspace / "results/test/cells/icarl-none-3/confusion.npz")
+    arrays, _ = load_arrays(workspace / "results/test/cells/icarl-none/3/confusion.npz")
     for head, matrix in arrays.items():
         assert matrix.sum() == sum(record.tested)
         edges = np.cumsum([0, *record.group_sizes])
@@ -181,5 +181,5 @@ def test_saved_arrays_must_be_plain(tmp_path: Path) -> None:
 
 def test_no_suite_leaves_its_folder() -> None:
     cell = find_cell(tiny_suite(), "replay", "none", 3)
-    assert cell.folder == Path("results/test/cells/replay-none-3")
+    assert cell.folder == Path("results/test/cells/replay-none/3")
     assert cell.checkpoint.parts[:2] == ("data", "checkpoints")

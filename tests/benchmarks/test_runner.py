@@ -118,11 +118,8 @@ def test_from_nothing_to_a_table_and_the_second_time_nothing_is_run(
     Path("params.json").write_text(json.dumps(content))
     assert run_suite("--seed", "4") == 0
     assert "3 of 3 cells are done. Next: cimbench report" in capsys.readouterr().out
-    assert {path.name for path in Path("results/test/cells").iterdir()} == {
-        "finetune-none-4",
-        "icarl-none-4",
-        "replay-none-4",
-    }
+    cells = {str(path.relative_to("results/test/cells")) for path in Path("results/test/cells").glob("*/*")}
+    assert cells == {"finetune-none/4", "icarl-none/4", "replay-none/4"}
     assert [path.name for path in Path("results/test/splits").iterdir()] == ["4.json"]
     assert Path("data/archives/few-digits.json").is_file()
     assert run_suite() == 0
@@ -151,7 +148,7 @@ def test_a_cell_that_fails_is_named_and_the_others_run(
     assert summary[1].startswith("failed: replay-object_box-3: compressor object_box: coloured has no object boxes")
     assert summary[3] == "failed: icarl-none-3: ZeroDivisionError: a defect"
     assert told.count("Traceback") == 1  # of the defect: what is the input's is told in words
-    assert load_record(Path("results/test/cells/replay-none-3")).complete
+    assert load_record(Path("results/test/cells/replay-none/3")).complete
 
 
 def without_boxes() -> ImageStore:

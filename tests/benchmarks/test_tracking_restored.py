@@ -68,7 +68,7 @@ def test_a_lost_database_comes_back_whole(
     client = new_store("first")
     measure(suite_of(2, 4, name="other", compressors=["none"]))
     measure(suite_of(2, 4))
-    half = workspace / "results/other/cells/replay-none-2/record.json"
+    half = workspace / "results/other/cells/replay-none/2/record.json"
     half.write_text(half.read_text()[:-40])
     assert track("--all") == 0
     told = capsys.readouterr().out

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cimbench.benchmarks.records.places import folder_of
 from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.report.units import units_table, write_units
 from cimbench.datasets.errors import InputError
@@ -58,7 +59,7 @@ def test_suites_that_differ_in_more_are_refused() -> None:
 def test_the_table_is_written_from_folders(tmp_path: Path) -> None:
     for records in suites():
         for made in records:
-            made.save(tmp_path / made.suite / "cells" / made.cell)
+            made.save(folder_of(tmp_path, made))
     path = write_units(tmp_path, ["suite-raw_bytes", "suite-coded_bytes"])
     assert path == tmp_path / "units/suite-raw_bytes.md"
     assert table_rows(path.read_text())[0]["raw bytes: exemplars"] == "17 ± 1"

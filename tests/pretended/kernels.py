@@ -82,19 +82,21 @@ def rational_kernels() -> dict[str, Plain]:
     """The activation's, by torch's operations."""
     from cimbench.methods.networks import rational
 
+    of = rational.Flat.of
+
     def value(x: Any, c: Any, out: Any, *_: Any, **__: Any) -> None:
-        out[...] = rational._Terms(x, rational.numbers(c)).value
+        out[...] = rational.flat_value(x.reshape(-1), of(c)).view(out.shape)
 
     def gradient(x: Any, g: Any, c: Any, along: Any, sums: Any, *_: Any, **__: Any) -> None:
-        terms = rational._Terms(x, rational.numbers(c))
-        weighted = g * terms.lower
-        along[...] = g * terms.slope()
+        found, total = rational.flat_gradient(x.reshape(-1), g.reshape(-1), of(c))
+        along[...] = found.view(along.shape)
         sums.zero_()
-        sums[0] = terms.moments(weighted, -weighted * terms.value)
+        sums[0] = total
 
     def second(x: Any, g: Any, h: Any, c: Any, hc: Any, for_g: Any, for_x: Any, sums: Any, *_: Any, **__: Any) -> None:
-        terms = rational._Terms(x, rational.numbers(c))
+        *found, total = rational.flat_second(*(array.reshape(-1) for array in (x, g, h)), of(c), hc)
+        for_g[...], for_x[...] = (array.view(for_g.shape) for array in found)
         sums.zero_()
-        for_g[...], for_x[...], sums[0] = rational._second_derivatives(terms, g, h, rational.numbers(hc))
+        sums[0] = total
 
     return {"value_kernel": Plain(value), "gradient_kernel": Plain(gradient), "second_kernel": Plain(second)}

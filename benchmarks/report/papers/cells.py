@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from cimbench.benchmarks.imported.imported_run import ImportedRun, comparable, load_imported
 from cimbench.benchmarks.records.metrics import headline
+from cimbench.benchmarks.records.places import cell_folder
 from cimbench.benchmarks.records.record import Record, load_records
 from cimbench.benchmarks.report.intervals import interval
 from cimbench.benchmarks.report.papers.published_numbers import PublishedNumber, find_published, load_published
@@ -143,8 +143,7 @@ def _cells(suite: Suite, row: PaperRow) -> list[Cell]:
     named = [cell for cell in suite.cells() if (cell.method, cell.compressor) == (row.method, row.compressor)]
     if not named:
         return []
-    start = f"{row.method}-{row.compressor}-"
-    there = [path.name.removeprefix(start) for path in (suite.results / "cells").glob(f"{start}*")]
+    there = [path.name for path in named[0].folder.parent.glob("*")]
     seeds = {cell.seed for cell in named} | {int(seed) for seed in there if seed.isdecimal()}
     return [find_cell(suite, row.method, row.compressor, seed) for seed in sorted(seeds)]
 
@@ -187,5 +186,5 @@ def _held(record: Record, names: Sequence[str]) -> float:
 
 
 def _group_accuracy(suite: Suite, record: Record, head: str, size: str, members: list[str]) -> float:
-    confusion, _ = load_arrays(Path(suite.results) / "cells" / record.cell / "confusion.npz")
+    confusion, _ = load_arrays(cell_folder(suite.results, record.cell) / "confusion.npz")
     return group_accuracies(confusion[head], record.class_names, {size: members})[size]

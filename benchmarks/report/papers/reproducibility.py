@@ -69,8 +69,11 @@ def _why_not(cell: PaperCell) -> str:
 def _measured_section(results: Path) -> str:
     """One line a suite with a table, as the table's own caption says it."""
     rows = []
-    for path in sorted(results.glob("*/tables/comparison.csv")):
-        name = path.parents[1].name
+    paths = {path.parents[1].name: path for path in results.glob("*/tables/comparison.csv")}
+    paths |= {
+        path.parents[1].name: path for path in results.glob("reference/*/tables/comparison.csv")
+    }  # else not in git
+    for name, path in sorted(paths.items()):
         if name in table_names():
             continue
         try:
@@ -81,7 +84,7 @@ def _measured_section(results: Path) -> str:
             raise InputError(f"{path}: is empty; cimbench report writes it again") from error
         rows.append(
             {
-                "suite": f"[{name}](results/{name}/tables/comparison.md)",
+                "suite": f"[{name}]({path.with_suffix('.md').relative_to(results.parent)})",
                 "hosts": ", ".join(dict.fromkeys(numbers.method)),
                 "compressors": ", ".join(dict.fromkeys(numbers.compressor)),
                 "how": path.with_name("comparison.md").read_text().split("\n", 1)[0],
