@@ -31,10 +31,9 @@ links:  # the packages under their import name: for editors, mypy, and to run wi
 	@mkdir -p build/links/cimbench
 	@for package in datasets methods benchmarks; do ln -sfn ../../../$$package build/links/cimbench/$$package; done
 
-repro: install  ## run the suite in params.yaml and print its table
+repro: install  ## run the suite in params.yaml, print its table, compare it with the committed one
 	test -e .git || $(BIN)/dvc config --local core.no_scm true  # unpacked from an archive
-	$(BIN)/dvc repro
-	$(BIN)/cimbench show
+	$(BIN)/cimbench repro
 
 # SUITE: another one. LIMIT: seconds after which it stops at a checkpoint; the same command goes on.
 SUITE ?= small

@@ -36,6 +36,7 @@ class Verb(NamedTuple):
 VERBS = {
     "list": Verb("listing", "List the suites, methods, compressors or sources that can be named", False, "list_names"),
     "compose": Verb("suites", "Write a suite's parameters to a file", False),
+    "repro": Verb("repro", "Run the suite by DVC, print its table, compare it with the committed one: `make repro`"),
     "plan": Verb("suites", "Say what a suite has to run and how long that takes; run nothing"),
     "run-suite": Verb("suites", "Run the cells of the suite that are not done, without DVC", learns=True),
     "fetch": Verb("data", "Download and verify the data set's archives"),
@@ -45,6 +46,7 @@ VERBS = {
     "run": Verb("cells", "Run one cell (method, compressor, seed), or resume it", learns=True),
     "report": Verb("reports", "Write tables, figures and report.html from the records"),
     "show": Verb("reports", "Print the suite's table, and where everything is"),
+    "compare": Verb("compare", "Did I reproduce it? Your numbers beside the committed ones"),
     "track": Verb("cells", "Log finished cells to MLflow; runs that are there are left alone"),
     "cells": Verb("cells", "List the suite's cells, and which are done"),
     "units": Verb("reports", "Compare suites that differ in the unit of the budget", False),

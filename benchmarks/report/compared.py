@@ -1,8 +1,8 @@
 """Did I reproduce it? One's own cells of a suite beside the committed ones, number by number.
 
-A mean over n own seeds belongs into the 95 % prediction interval of the committed m: mean +- t(m - 1) s sqrt(1/m + 1/n).
-One number of twenty is outside by chance. Cells of the same seed may be compared exactly besides: on the same kind of
-processor, with the same versions and threads, they are the same bits.
+A mean over n own seeds belongs into the 95 % prediction interval of m committed ones, mean +- t(m - 1) s sqrt(1/m +
+1/n), so that one number of twenty is outside by chance. Cells of the same seed are compared exactly besides: on the
+same kind of processor, with the same versions and threads, they are the same bits.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pandas as pd
 from cimbench.benchmarks.records.differences import differences
 from cimbench.benchmarks.records.metrics import headline
 from cimbench.benchmarks.records.record import Record, shared_heads
+from cimbench.benchmarks.report.tables import groups_of_cells
 
 NUMBERS = {"average_accuracy": "average accuracy", "last_accuracy": "last accuracy"}
 MAY_DIFFER = ("processor", "threads", "device", "python", "torch", "torchvision", "numpy")
@@ -50,17 +51,10 @@ def half_width(committed: Sequence[float], own: int) -> float | None:
     return float(stats.t.ppf(0.975, len(committed) - 1)) * spread
 
 
-def _groups(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
-    groups: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        groups.setdefault((record.config["method"]["name"], record.config["compressor"]["name"]), []).append(record)
-    return groups
-
-
 def comparisons(own: Sequence[Record], committed: Sequence[Record]) -> Iterator[Compared]:
     """All numbers that both have."""
-    theirs = _groups(committed)
-    for (method, compressor), mine in _groups(own).items():
+    theirs = groups_of_cells(committed)
+    for (method, compressor), mine in groups_of_cells(own).items():
         others = theirs.get((method, compressor), [])
         for head in shared_heads([*mine, *others]) if others else []:
             for metric, words in NUMBERS.items():
