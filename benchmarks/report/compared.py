@@ -48,7 +48,8 @@ def half_width(committed: Sequence[float], own: int) -> float | None:
     from scipy import stats  # a second of imports
 
     spread = float(np.std(committed, ddof=1)) * (1 / len(committed) + 1 / own) ** 0.5
-    return float(stats.t.ppf(0.975, len(committed) - 1)) * spread
+    half: float = float(stats.t.ppf(0.975, len(committed) - 1)) * spread
+    return half
 
 
 def comparisons(own: Sequence[Record], committed: Sequence[Record]) -> Iterator[Compared]:
