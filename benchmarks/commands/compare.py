@@ -45,7 +45,7 @@ def _told(own: Sequence[Record], committed: Sequence[Record]) -> str:
     print(f"\n{formatted(compared.comparison_rows(found), 'simple')}\n")
     seeds = len({record.config["seed"] for record in committed})
     print(f"committed, 95 %: where a mean over as many seeds as yours belongs, after {seeds} committed seeds.")
-    others = compared.what_differs(own[0], committed[0])
+    others = compared.what_differs(own, committed)
     equal, pairs = compared.same_bits(own, committed)
     print(f"Of {pairs} cells with the same seed, {equal} have the same counts and losses in every phase.")
     if others:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,15 +9,11 @@ from cimbench.benchmarks.records.places import record_folders
 from cimbench.benchmarks.records.record import load_record
 from cimbench.benchmarks.suite.config import Cell, Suite, resolve_device
 from cimbench.datasets.errors import InputError
+from cimbench.datasets.images.threads import cores
 
 LEAST_BYTES = 600_000_000  # of a process that has torch and a small network, where no cell of the suite was measured
 _MEMORY = Path("/proc/meminfo")
 _GROUP = Path("/sys/fs/cgroup")
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def free_bytes() -> int | None:

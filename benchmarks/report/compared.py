@@ -92,8 +92,7 @@ def comparison_rows(found: Sequence[Compared]) -> pd.DataFrame:
 
 def same_bits(own: Sequence[Record], committed: Sequence[Record]) -> tuple[int, int]:
     """Of the cells that both have, how many have equal counts and losses in every phase; and how many there are."""
-    theirs = {record.cell: record for record in committed}
-    pairs = [(record, theirs[record.cell]) for record in own if record.cell in theirs]
+    pairs = _pairs(own, committed)
     equal = [
         all(
             (a.correct, a.correct_top5, a.losses) == (b.correct, b.correct_top5, b.losses)
@@ -106,12 +105,8 @@ def same_bits(own: Sequence[Record], committed: Sequence[Record]) -> tuple[int, 
 
 def what_must_not_differ(own: Sequence[Record], committed: Sequence[Record]) -> list[str]:
     """Configuration, pictures and class orders that differ between cells of one name: those are other experiments."""
-    theirs = {record.cell: record for record in committed}
     found = []
-    for record in own:
-        other = theirs.get(record.cell)
-        if other is None:
-            continue
+    for record, other in _pairs(own, committed):
         if changes := differences(other.config, record.config):
             found.append(f"{record.cell}: the configuration: {changes}")
         elif other.data_digest != record.data_digest:
@@ -121,13 +116,26 @@ def what_must_not_differ(own: Sequence[Record], committed: Sequence[Record]) -> 
     return found
 
 
-def what_differs(own: Record, committed: Record) -> list[str]:
-    """Of the machine and the versions, which may differ and then change numbers by rounding; and of the sources."""
-    mine, theirs = (_surroundings(record.provenance) for record in (own, committed))
-    found = [f"{name} {mine[name]} (committed: {theirs[name]})" for name in MAY_DIFFER if mine[name] != theirs[name]]
-    if own.provenance.get("source_digest") != committed.provenance.get("source_digest"):
-        found.append("the sources of methods")
-    return found
+def what_differs(own: Sequence[Record], committed: Sequence[Record]) -> list[str]:
+    """Of the machine and the versions, which may differ and then change numbers by rounding; and of the sources.
+
+    Between cells of one name.
+    """
+    found: list[str] = []
+    for record, other in _pairs(own, committed):
+        mine, theirs = (_surroundings(each.provenance) for each in (record, other))
+        found += [
+            f"{name} {mine[name]} (committed: {theirs[name]})" for name in MAY_DIFFER if mine[name] != theirs[name]
+        ]
+        if record.provenance.get("source_digest") != other.provenance.get("source_digest"):
+            found.append("the sources that decide a cell's numbers")
+    return list(dict.fromkeys(found))
+
+
+def _pairs(own: Sequence[Record], committed: Sequence[Record]) -> list[tuple[Record, Record]]:
+    """Cells of one name."""
+    theirs = {record.cell: record for record in committed}
+    return [(record, theirs[record.cell]) for record in own if record.cell in theirs]
 
 
 def _surroundings(provenance: Mapping[str, Any]) -> dict[str, Any]:

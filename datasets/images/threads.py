@@ -46,6 +46,9 @@ def readers() -> ThreadPoolExecutor:
     return single_threaded_pool(cores(), "reader")
 
 
+os.register_at_fork(after_in_child=readers.cache_clear)  # a forked process has none of the threads
+
+
 def runs(count: int) -> list[range]:
     """0..count-1 in pieces of 16: one task for each."""
     return [range(start, min(start + 16, count)) for start in range(0, count, 16)]

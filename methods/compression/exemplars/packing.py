@@ -8,6 +8,7 @@ Coded parts are bound by their codec, which runs on the CPU, on torch's threads.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -239,3 +240,6 @@ def _each(work: Callable[[int], None], count: int, form: Format) -> None:
 @lru_cache(maxsize=4)
 def _executor(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
+
+
+os.register_at_fork(after_in_child=_executor.cache_clear)  # a forked process has none of the threads
