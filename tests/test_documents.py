@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
 import re
 import sys
 import textwrap
@@ -78,25 +79,26 @@ def test_the_steps_for_a_data_set(examples: dict[str, str], tmp_path: Path, monk
     assert torch.equal(store.image(3)[1], torch.full((16, 16), 103, dtype=torch.uint8))
 
 
-def test_the_readmes_table_is_the_measured_one() -> None:
-    block = README.split("<!-- table: results/reference/embedded/tables/comparison.md -->")[1].split("<!-- end -->")[0]
-    text = committed("results/reference/embedded/tables/comparison.md")
-    measured = table_rows(text)
-    printed = table_rows(block)
-    assert len(printed) == len(measured)
-    for mine, theirs in zip(printed, measured, strict=True):
-        assert mine == {name: theirs[name] for name in mine}
+def test_the_readme_shows_every_cell_of_the_default_suite() -> None:
+    """That its rows are the measured ones, tests/test_findings.py compares."""
+    block = README.split("<!-- from: results/reference/digits/")[1].split("-->", 1)[1].split("<!-- end -->")[0]
+    suite = composed()["matrix"]
+    named = {(method, compressor) for method in suite["methods"] for compressor in suite["compressors"]}
+    named |= {(bound, "none") for bound in suite["bounds"]}
+    assert {(row["method"], row["compressor"]) for row in table_rows(block)} == named
 
 
-@pytest.mark.parametrize("suite", ["embedded", *(f"embedded-{kind}" for kind in ("full", "rivals", "coded")), "tiny"])
+@pytest.mark.parametrize(
+    "suite", ["digits", "embedded", *(f"embedded-{kind}" for kind in ("full", "rivals", "coded")), "tiny"]
+)
 def test_committed_tables_come_from_a_commit(suite: str) -> None:
     """Numbers of a changed tree could not be measured again."""
     assert "with changes" not in committed_table(suite)
 
 
 def test_the_bounds_in_the_decisions_are_the_measured_ones() -> None:
-    rows = {row["method"]: row for row in table_rows(committed("results/reference/embedded/tables/comparison.md"))}
-    for method in ("joint", "finetune"):
+    for suite, method in itertools.product(("digits", "embedded"), ("joint", "finetune")):
+        rows = {row["method"]: row for row in table_rows(committed_table(suite))}
         assert f"{method.capitalize()} {rows[method]['last accuracy (%)']} %" in DECISIONS
 
 

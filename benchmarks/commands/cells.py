@@ -53,7 +53,7 @@ def run(suite: Suite, arguments: argparse.Namespace) -> str:
 
     results = []
     for result in run_cells(cells, jobs, lambda cell: CellShown(cell, arguments.no_tracking, bars), keepers):
-        if result.error:
+        if result.error and (result.trace or len(cells) > 1):
             told(result)
         results.append(result)
     return _ended(cells, results, arguments.keep_model)
@@ -79,7 +79,7 @@ def _ended(cells: Sequence[Cell], results: Sequence[Result], keep_model: bool) -
     folder = cells[0].folder if len(cells) == 1 else cells[0].folder.parent
     failed = [result for result in results if result.error]
     if failed and len(cells) == 1:
-        raise FailedCellsError(f"{failed[0].cell.name}: {failed[0].error}")
+        raise (FailedCellsError if failed[0].trace else InputError)(failed[0].error)
     if failed:
         names = "".join(f"\nfailed: {result.cell.name}: {result.error}" for result in failed)
         raise FailedCellsError(f"{folder}: {len(results) - len(failed)} of {len(cells)} seeds are done{names}")
@@ -91,11 +91,15 @@ def _ended(cells: Sequence[Cell], results: Sequence[Result], keep_model: bool) -
         )
     learnt = [result.record for result in results if result.learnt and result.record is not None]
     seconds = sum(sum(phase.seconds.values()) for record in learnt for phase in record.phases)
-    parts = [f"{len(learnt)} learnt in {seconds:.0f} s of computing"] if learnt else []
+    parts = [f"{_cells(len(learnt))} learnt in {seconds:.0f} s of computing"] if learnt else []
     if len(learnt) < len(records):
-        parts.append(f"{len(records) - len(learnt)} measured already, with the same parameters and sources")
+        parts.append(f"{_cells(len(records) - len(learnt))} measured already, with the same parameters and sources")
     kept = f" Models: {', '.join(str(model_path(record)) for record in records)}." if keep_model else ""
-    return f"{folder}: {len(records)} cells: {', '.join(parts)}.{kept} Next: cimbench report"
+    return f"{folder}: {', '.join(parts)}.{kept} Next: cimbench report"
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell" if count == 1 else f"{count} cells"
 
 
 def trackers(cell: Cell, off: bool) -> list[Any]:

@@ -66,7 +66,7 @@ def compiled(network: Network, wanted: bool) -> Iterator[None]:
     for branch in branches:
         branch._compiled_call_impl = None
         if wanted:
-            branch.compile()
+            branch.compile(dynamic=True)  # one graph for all sizes of batches
     try:
         yield
     finally:

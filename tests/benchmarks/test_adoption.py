@@ -24,7 +24,7 @@ def test_what_the_runner_measured_is_committed_and_not_run_again(
     project = copy_of_the_project(tmp_path)
     monkeypatch.chdir(project)
     assert main(["compose", "small-copy", "build/own.json", *FEW]) == 0
-    run_all = ["--params", "build/own.json", "run-suite", "--no-tracking"]
+    run_all = ["--params", "build/own.json", "run-suite", "--no-tracking", "--jobs", "1"]
     assert main(["--params", "build/own.json", "fetch"]) == 0
     assert main(run_all) == 0
     assert "suite small-copy: 2 of 2 cells are done" in capsys.readouterr().out

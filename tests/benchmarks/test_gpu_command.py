@@ -45,7 +45,7 @@ def test_overrides_without_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
     for wrong in ("training.epoch=3", "budget.unit.x=1", "training.epochs"):
         with pytest.raises(InputError, match="give KEY=VALUE of a key in"):
             compose_parameters("small", [wrong], ROOT / "conf")
-    with pytest.raises(InputError, match="Hydra is not installed here; install it, or name one of embedded, small"):
+    with pytest.raises(InputError, match="Hydra is not installed here; install it, or name one of digits, small"):
         compose_parameters("tiny", [], ROOT / "conf")
 
 

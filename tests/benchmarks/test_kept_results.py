@@ -108,10 +108,10 @@ def test_the_verbs_say_so(workspace: Path, capsys: pytest.CaptureFixture[str]) -
     parameters = str(workspace / "params.json")
     given = ["--params", parameters, "run", "--method", "replay", "--compressor", "none", "--seed", "3"]
     assert main([*given, "--no-tracking"]) == 0
-    assert "replay-none-3: measured already" in capsys.readouterr().out
+    assert "replay-none/3: 1 cell measured already" in capsys.readouterr().out
     assert main(["--params", parameters, "cells"]) == 0
     told = capsys.readouterr().out
-    assert f"kept: {place_of(Path('results') / cell.suite.suite / 'cells' / cell.name, '')}" in told
+    assert f"kept: {place_of(cell.folder, '')}" in told
     assert "training.base_epochs is 1 there and 2 here" in told
     assert main([*given, "--keep-model", "--no-tracking"]) == 2
     assert "its model was not kept; to learn it again, move" in capsys.readouterr().err

@@ -99,6 +99,6 @@ def test_what_is_left_out_of_a_mean_is_named() -> None:
     cell = cell_of("paper-table1", "FOSTER (teacher)", "ImageNet-100 LFS 10")
     assert len(cell.values) == 1
     assert "foster-none-1994: measured on other pictures than foster-none-1993" in cell.note
-    assert "foster-none-1995/record.json: is damaged" in cell.note
+    assert "foster-none/1995/record.json: is damaged" in cell.note
     text, notes = notes_at("paper-table1", "FOSTER (teacher)", "ours", "ImageNet-100 LFS 10")
     assert text.startswith("82.5 (1) [") and notes == [f"[{notes[0].split(']')[0][1:]}] Left out: {cell.note}."]

@@ -107,7 +107,7 @@ def write_parameters(name: str, case: Case, parameters: dict[str, Any], prepare:
 
 def targets(name: str) -> list[str]:
     """The three stages that make a data set."""
-    return [f"fetch@{name}-set", f"prepare@{name}-set", f"split@{name}-5"]
+    return [f"fetch@{name}-set", f"prepare@{name}-set", f"split@{name}"]
 
 
 def repro(name: str) -> list[str]:

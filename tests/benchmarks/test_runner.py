@@ -33,7 +33,8 @@ FEW = {"matrix": {"methods": ["replay", "icarl"], "compressors": ["none"], "seed
 
 
 def run_suite(*arguments: str) -> int:
-    return main(["--params", "params.json", "run-suite", "--no-tracking", *arguments])
+    """One after the other in this process; beside each other they are learnt in forked_cells.py."""
+    return main(["--params", "params.json", "run-suite", "--no-tracking", "--jobs", "1", *arguments])
 
 
 def test_slices_too_short_for_anything_end_with_the_same_bits(
