@@ -29,7 +29,8 @@ from cimbench.methods.training.task import Task
 @dataclass(frozen=True, kw_only=True)
 class FOSTERParameters:
     """beta1, beta2: of the effective numbers that balance boosting and compression; beta1 is one value, or one for each
-    later phase. temperature: of both distillations. compression_epochs: of the student; None takes training.epochs.
+    later phase. temperature: of both distillations. compression_epochs, compression_weight_decay: of the student; None
+    takes training.epochs and training.weight_decay (the published code has no decay there).
 
     exemplar_counts, image_counts: what the effective numbers are computed from: "corrected", the exemplars and images
     that are there, or "reference", the published code's: as many exemplars of an old class as the budget holds
@@ -46,6 +47,7 @@ class FOSTERParameters:
     beta2: float = 0.97
     temperature: float = 2.0
     compression_epochs: int | None = None
+    compression_weight_decay: float | None = None
     warm_start: bool = True
     teacher_alignment: bool = False
     student_alignment: bool = False
@@ -71,6 +73,8 @@ class FOSTERParameters:
             raise InputError(f"methods.foster.alignment_value is {self.alignment_value}; give more than 0")
         if self.compression_epochs is not None:
             check_at_least("methods.foster.compression_epochs", self.compression_epochs, 1)
+        if self.compression_weight_decay is not None:
+            check_at_least("methods.foster.compression_weight_decay", self.compression_weight_decay, 0)
 
 
 class FOSTER(Method):
@@ -158,7 +162,9 @@ class FOSTER(Method):
             target = frozen_output(teacher, images).logits
             return balanced_distillation_loss(self.student(images).logits, target, weights, given.temperature)
 
-        self.fit(task, loss, Stage(name="compression", epochs=given.compression_epochs), self.student)
+        decay = given.compression_weight_decay
+        stage = Stage(name="compression", epochs=given.compression_epochs, weight_decay=decay)
+        self.fit(task, loss, stage, self.student)
         if given.student_alignment:
             self._align(self.student, task)
 

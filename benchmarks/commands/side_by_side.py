@@ -87,6 +87,8 @@ class _Watch:
 
 def _learnt(cell: Cell, listeners: Sequence[Any]) -> Result:
     """Run a cell in this process."""
+    import torch
+
     from cimbench.benchmarks.cell.run import run_cell
 
     watch = _Watch()
@@ -96,12 +98,25 @@ def _learnt(cell: Cell, listeners: Sequence[Any]) -> Result:
         return Result(cell=cell, learnt=watch.learnt, stopped=True)
     except (InputError, NonFiniteLossError) as error:
         return Result(cell=cell, learnt=watch.learnt, error=str(error))
+    except torch.OutOfMemoryError as error:
+        return Result(cell=cell, learnt=watch.learnt, error=_out_of_memory(cell, error))
     except BrokenPipeError:  # the process that shows and tracks has gone
         raise
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
         return Result(cell=cell, learnt=watch.learnt, error=words, trace=traceback.format_exc())
     return Result(cell=cell, record=record, learnt=watch.learnt)
+
+
+def _out_of_memory(cell: Cell, error: Exception) -> str:
+    """What a GPU's memory was too small for, in words."""
+    words = str(error).splitlines()[0].rstrip(".")
+    _, parameters = cell.build_compressor_parameters()
+    masks = f", or compressors.{cell.compressor}.micro_batch" if hasattr(parameters, "micro_batch") else ""
+    return (
+        f"{words}. Halve training.batch_size ({cell.training.batch_size} now){masks}, or give fewer --jobs; the last "
+        "checkpoint is kept, and the same command goes on from it where the parameters are the same"
+    )
 
 
 class _Sender:

@@ -98,7 +98,9 @@ def _cells(checked: Subject) -> list[Cell]:
     artifacts = getattr(parameters, "artifacts", None)
     own = {checked.name: dataclasses.asdict(parameters)}
     by_kind = {kind: own if kind == checked.kind else {} for kind in ("method", "compressor")}
-    epochs = 1 if artifacts is None else artifacts.refresh_epochs + 1  # so that something is shown
+    epochs = (
+        1 if artifacts is None else artifacts.refresh_epochs + 2
+    )  # so that something is shown; the last epoch makes none
     suite = small_suite(epochs, by_kind["method"], by_kind["compressor"])
     place(suite, coloured_store(), *SEEDS)
     names = {"method": "replay", "compressor": "none", checked.kind: checked.name}

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 from cimbench.benchmarks.planning.speeds import Speeds
 from cimbench.benchmarks.planning.workload import image_epochs, learner_of, training_counts
+from cimbench.benchmarks.records.kept_results import kept_records
 from cimbench.benchmarks.records.provenance import source_digest
-from cimbench.benchmarks.records.record import load_record, load_records
+from cimbench.benchmarks.records.record import Record, load_record, load_records
 from cimbench.benchmarks.suite.config import Cell, Suite
 from cimbench.datasets.errors import InputError, unknown_name
 
@@ -75,10 +76,21 @@ def state_of(cell: Cell) -> tuple[str, int]:
     if records:
         current = source_digest(cell.method, cell.compressor) == records[0].provenance.get("source_digest")
         return "done" if current else "done, with other sources", len(records[0].phases)
+    if (kept := _kept(cell)) is not None:
+        return "kept: comes back when it is run", len(kept.phases)
     reason = absent[cell.name]
     begun = " (begun)" if reason == "not run" and cell.phase_checkpoint.is_file() else ""
     stopped = reason.startswith("stopped") and cell.checkpoint.is_file()
     return f"to do: {reason}{begun}", len(load_record(cell.folder).phases) if stopped else 0
+
+
+def _kept(cell: Cell) -> Record | None:
+    """A complete record of this very configuration and these sources that a run of another configuration put aside."""
+    sources = source_digest(cell.method, cell.compressor)
+    for record in kept_records(cell.folder).values():
+        if record.config == cell.resolved() and record.provenance.get("source_digest") == sources:
+            return record
+    return None
 
 
 def make_plan(suite: Suite, cells: Sequence[Cell]) -> list[Planned]:

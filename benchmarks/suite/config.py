@@ -226,10 +226,11 @@ def check_artifacts(cell: Cell) -> None:
     """Raise InputError where new images would be shown compressed only after the last epoch of every phase."""
     _, parameters = cell.build_compressor_parameters()
     artifacts, longest = getattr(parameters, "artifacts", None), max(cell.training.base_epochs, cell.training.epochs)
-    if artifacts is not None and artifacts.refresh_epochs >= longest:
+    if artifacts is not None and artifacts.refresh_epochs >= longest - 1:
         raise InputError(
             f"compressors.{cell.compressor}.artifacts.refresh_epochs is {artifacts.refresh_epochs}, but no phase has "
-            f"more than {longest} epochs, so no compressed version would be shown; give less, or artifacts: null"
+            f"more than {longest} epochs, of which the last makes none, so no compressed version would be shown; give "
+            "less, or artifacts: null"
         )
 
 

@@ -97,6 +97,11 @@ class Compressor(ABC):
         """The maps (N, h, w) that boxes are read from, for pictures; None where nothing is read."""
         return None
 
+    @property
+    def draws_whole_images(self) -> bool:
+        """Whether `after_epoch` is given new images as they are, though the host may see some compressed."""
+        return False
+
     def after_epoch(self, network: Network, loss: Loss, done: EpochDone) -> None:  # noqa: B027
         """Learn beside the host, which has just learnt an epoch by `loss`; the network's weights stay as they are."""
 

@@ -61,6 +61,10 @@ class Pool:
         if self.artifacts is not None:
             self.artifacts.before_epoch(epoch, network)
 
+    def without_artifacts(self) -> Pool:
+        """The same images, new ones shown as they are."""
+        return replace(self, artifacts=None)
+
     def draw_augmented(self, random: torch.Generator) -> None:
         """Draw which new images are shown as it from now on."""
         if self.artifacts is not None:

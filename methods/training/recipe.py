@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cimbench.datasets.errors import InputError, check_at_least, check_choice
 
@@ -68,16 +69,17 @@ class TrainingParameters:
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """A phase's first training, or a second one after it. name: in checkpoints and reports, and of the random streams
-    of a second one. epochs, learning_rate: instead of the recipe's where given."""
+    of a second one. epochs, learning_rate, weight_decay: instead of the recipe's where given."""
 
     name: str
     epochs: int | None = None
     learning_rate: float | None = None
+    weight_decay: float | None = None
 
     def changed(self, training: TrainingParameters) -> TrainingParameters:
         """The recipe with this stage's own rate and epochs; with epochs of its own, it falls by a plain cosine."""
-        if self.learning_rate is not None:
-            training = replace(training, learning_rate=self.learning_rate)
+        own: dict[str, Any] = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
+        training = replace(training, **{name: value for name, value in own.items() if value is not None})
         if self.epochs is None:
             return training
         return replace(
@@ -106,10 +108,10 @@ class SecondTraining:
 
 
 def rate_factor(training: TrainingParameters, epoch: int, epochs: int) -> float:
-    """What the learning rate is multiplied by in `epoch` (0-based) of `epochs`."""
+    """What the learning rate is multiplied by in `epoch` (0-based) of `epochs`; milestones count after the warm-up."""
     warmup = training.warmup_epochs
     if epoch < warmup:
         return (epoch + 1) / (warmup + 1)
     if training.schedule == "steps":
-        return float(training.decay ** sum(epoch >= milestone for milestone in training.milestones))
+        return float(training.decay ** sum(epoch - warmup >= milestone for milestone in training.milestones))
     return (1 + math.cos(math.pi * (epoch - warmup) / max(1, epochs - warmup))) / 2

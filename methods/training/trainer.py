@@ -129,7 +129,8 @@ class Trainer:
     def _begin(self, epoch: int) -> None:
         """What an epoch starts with: random numbers of its own, and what new images are shown as."""
         self.random = self._stream("augment", epoch)
-        if self.stage == FIRST:  # a second training has the artifacts of the first one
+        # a second training has the artifacts of the first one; the last epoch makes none, as published
+        if self.stage == FIRST and epoch < self.epochs - 1:
             with compiled(self.network, False):  # boxes are read in another mode than is learnt
                 self.task.pool.refresh(epoch, self.network)
 
@@ -137,7 +138,8 @@ class Trainer:
         """Once more through what was learnt, with batches of random streams of their own."""
         order = generator(self.seed, "mask order", *self.purpose, epoch)
         random = self._stream("mask augment", epoch)
-        draw = Draws(self.task.pool, self.augmentation, order, random, self.network.input_side)
+        pool = self.task.pool.without_artifacts() if compressor.draws_whole_images else self.task.pool
+        draw = Draws(pool, self.augmentation, order, random, self.network.input_side)
         done = EpochDone(
             phase=self.task.phase,
             epoch=epoch,

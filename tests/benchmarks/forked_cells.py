@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from cimbench.benchmarks.cell import run
 from cimbench.benchmarks.cell.run import run_cell
@@ -121,6 +122,19 @@ def test_a_killed_process_is_named_and_the_others_go_on(workspace: Path, monkeyp
     assert ended[3].error.startswith("its process was killed by SIGKILL (out of memory, perhaps: give fewer --jobs)")
     assert ended[4].record is not None and ended[5].record is not None
     assert listeners["icarl-none-3"].told == ["closed"]
+
+
+def test_a_gpu_without_memory_is_told_in_words(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = furnish(workspace, **THREE)
+
+    def full(*_: Any, **_how: Any) -> Record:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore words")
+
+    monkeypatch.setattr(run, "run_cell", full)
+    (result,), _ = learn([find_cell(suite, "icarl", "cim", 3)], 1)
+    assert result.error.startswith("CUDA out of memory. Tried to allocate 2.00 GiB. Halve training.batch_size (8 now)")
+    assert "compressors.cim.micro_batch, or give fewer --jobs; the last checkpoint is kept" in result.error
+    assert not result.trace
 
 
 def test_nothing_is_begun_once_the_time_is_up(workspace: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from cimbench.benchmarks.cell.run import run_cell
 from cimbench.benchmarks.cli import main
+from cimbench.benchmarks.planning.plan import make_plan
 from cimbench.benchmarks.records.kept_results import kept_records, place_of
 from cimbench.benchmarks.records.record import Record, load_record
 from cimbench.benchmarks.suite.config import Cell, find_cell
@@ -62,6 +63,17 @@ def test_a_what_if_and_the_way_back(workspace: Path, learnt: list[int]) -> None:
     assert [record.run_id for record in kept_records(usual.folder).values()] == [other.run_id]
     assert started(again(cell_of(workspace, 1))) == started(other)
     assert learnt == []
+
+
+def test_the_plan_says_that_it_comes_back(workspace: Path) -> None:
+    again(cell_of(workspace, 2))
+    again(cell_of(workspace, 1))
+    usual = cell_of(workspace, 2)
+    (planned,) = make_plan(usual.suite, [usual])
+    assert (planned.state, planned.left, planned.seconds) == ("kept: comes back when it is run", 0, 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cimbench.benchmarks.planning.plan.source_digest", lambda *_: "others")
+        assert make_plan(usual.suite, [usual])[0].state.startswith("to do: measured with another configuration")
 
 
 def test_what_is_complete_is_not_learnt_again(workspace: Path, learnt: list[int]) -> None:

@@ -24,8 +24,8 @@ HELD_OUT = {"protocol": {"validation_share": 0.25}}
 
 
 def epochs_for(compressor: str) -> dict[str, int]:
-    """One epoch a phase, or two where something changes between epochs."""
-    epochs = 2 if compressor == "artifacts_only" else 1
+    """One epoch a phase, or three where something changes between epochs (not before the last)."""
+    epochs = 3 if compressor == "artifacts_only" else 1
     return {"base_epochs": epochs, "epochs": epochs}
 
 
@@ -114,7 +114,7 @@ def test_replayed_images_are_what_the_memory_holds() -> None:
 def test_new_images_wear_their_compressed_version_while_they_are_learnt() -> None:
     """Refreshed after each epoch and always shown: the second epoch sees nothing else."""
     sections = {"compressors": {"full": {"ratio": 16.0, "artifacts": {"step": 1.0, "refresh_epochs": 1}}}}
-    suite = tiny_suite(training={"base_epochs": 2, "epochs": 2}, **sections)
+    suite = tiny_suite(training={"base_epochs": 3, "epochs": 3}, **sections)
     place(suite, coloured_store())
     bench = build(find_cell(suite, "replay", "full", SEED))
     phase = bench.stream.phase(0)

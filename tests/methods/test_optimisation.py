@@ -141,7 +141,7 @@ def test_the_rate_falls_in_steps_after_a_warm_up() -> None:
     steps = training(base_epochs=6, schedule="steps", milestones=(3, 5), decay=0.5)
     assert rates(steps) == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.05, 0.025], rel=1e-5)
     warm = training(base_epochs=6, schedule="steps", milestones=(3, 5), decay=0.5, warmup_epochs=2)
-    assert rates(warm) == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, 0.05, 0.05, 0.025], rel=1e-5)
+    assert rates(warm) == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, 0.1, 0.1, 0.05], rel=1e-5)  # 3 after 2
     cosine = training(base_epochs=5, warmup_epochs=1)
     expected = [0.05, *(0.1 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4))]
     assert rates(cosine) == pytest.approx(expected, rel=1e-5)
@@ -154,6 +154,7 @@ def test_a_stage_with_epochs_of_its_own_falls_by_a_plain_cosine() -> None:
     assert Stage(name="x", learning_rate=0.5).changed(steps) == training(
         schedule="steps", milestones=(3,), warmup_epochs=2, learning_rate=0.5
     )
+    assert Stage(name="x", weight_decay=0.0).changed(training(weight_decay=0.5)).weight_decay == 0.0
     assert Stage(name="x", epochs=7).changed(steps) == training(base_epochs=7, epochs=7)
 
 
@@ -212,7 +213,9 @@ def test_a_compiled_network_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     """Forward and backward as graphs, of which torch's own generator of machine code would make kernels in a minute."""
     compilations = []
     real = functools.partial(nn.Module.compile, backend="aot_eager")
-    monkeypatch.setattr(nn.Module, "compile", lambda module: (compilations.append(module), real(module))[1])
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda module, **how: (compilations.append(module), real(module, **how))[1]
+    )
     plain, _, _ = learnt()
     fast, _, network = learnt(compile=True)
     assert compilations == list(network.branches)

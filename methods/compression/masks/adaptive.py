@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
@@ -30,6 +31,8 @@ from cimbench.methods.networks.network import Network
 from cimbench.methods.networks.rational import start_values
 from cimbench.methods.reference_switches import FIDELITIES
 
+EXPLODED = 1e3  # an outer loss that no network has: chance among a thousand classes is 6.9
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveParameters:
@@ -41,6 +44,9 @@ class AdaptiveParameters:
     rate. rate, weight_decay: of Adam on phi, the rate falling by a cosine. gradient_norm: largest norm of a step's
     gradient, times sqrt(branches). size_weight, diversity_weight: mu and mu'. levels: "two", or "one" (row 8: phi goes
     down the host's loss without theta+). activations: "all", or "last_block" (row 10).
+
+    mask_images: "whole" draws the two batches from new images as they are (published), None as the host sees them, some
+    of them compressed where there is artifact augmentation.
 
     shortcuts (C8), old_branches (C4): whether shortcuts take the inner step, and a frozen branch's activations learn:
     "corrected", or not, as in the "reference". soft_images: small images as they are stored, or by torch's.
@@ -64,6 +70,7 @@ class AdaptiveParameters:
     diversity_weight: float = 0.2
     levels: str = "two"
     activations: str = "all"
+    mask_images: str | None = None
     shortcuts: str = "corrected"
     old_branches: str = "corrected"
     soft_images: str = "corrected"
@@ -81,6 +88,8 @@ class AdaptiveParameters:
             check_at_least(f"{self.section}.{name}", getattr(self, name), 1)
         check_choice(f"{self.section}.levels", self.levels, ("one", "two"))
         check_choice(f"{self.section}.activations", self.activations, ("all", "last_block"))
+        if self.mask_images is not None:
+            check_choice(f"{self.section}.mask_images", self.mask_images, ("whole",))
         for name in ("shortcuts", "old_branches", "soft_images"):
             check_choice(f"{self.section}.{name}", getattr(self, name), FIDELITIES)
 
@@ -118,6 +127,11 @@ class AdaptiveMasks(Compressor):
         self.moments: dict[str, Tensor] = {}  # of an interrupted phase, until Adam is made for its network
         self.latest: dict[str, float] = {}
 
+    @property
+    def draws_whole_images(self) -> bool:
+        """By mask_images."""
+        return self.parameters.mask_images == "whole"
+
     def format(self, codec: Codec) -> Format:
         """The box's pixels, or fewer of them, and the small image."""
         mine = self.parameters
@@ -144,13 +158,14 @@ class AdaptiveMasks(Compressor):
             self.adam, self.moments, self.latest = None, {}, {"mask_seconds": 0.0, "mask_graph_bytes": 0.0}
         adam = self._optimiser(phi)
         adam.param_groups[0]["lr"] = given.rate * (1 + math.cos(math.pi * done.epoch / done.epochs)) / 2
-        was_training = network.training
+        was_training, worst = network.training, torch.zeros((), device=network.device)
         network.eval()
         for number in range(max(1, int(given.steps_per_class * done.new_classes))):
             inner, outer = (Batch(*done.draw(given.batch_size)) for _ in range(2))
             graph = GraphMemory()  # counted in the phase's first step, which is as large as any
             with graph if done.epoch == number == 0 else nullcontext():
                 found = mask_gradient(network, loss, inner, outer, given.inner_share * done.rate, given.level, branches)
+            worst = torch.maximum(worst, found.outer)
             self.latest["mask_graph_bytes"] = max(self.latest["mask_graph_bytes"], float(graph.bytes))
             for coefficients, gradient in zip(phi, found.gradients, strict=True):
                 coefficients.grad = gradient
@@ -160,6 +175,7 @@ class AdaptiveMasks(Compressor):
         network.train(was_training)
         self._check(network, done)
         self._measure(network, found, time.perf_counter() - started)
+        self._check_losses(float(worst), done)
 
     def _learning(self, network: Network) -> list[int]:
         """The branches whose activations learn: all, or as the reference code has it the last alone."""
@@ -187,6 +203,7 @@ class AdaptiveMasks(Compressor):
             "mask_graph_bytes": self.latest["mask_graph_bytes"],
             "mask_inner_loss": float(found.inner),
             "mask_outer_loss": float(found.outer),
+            "mask_outer_loss_worst": self.latest.get("mask_outer_loss_worst", 0.0),
             "mask_size": float(found.size),
             "rational_shift": float(shifts.square().mean().sqrt()),
         }
@@ -203,9 +220,21 @@ class AdaptiveMasks(Compressor):
                     f"{self.parameters.section}.rate or {self.parameters.section}.gradient_norm",
                 )
 
+    def _check_losses(self, worst: float, done: EpochDone) -> None:
+        """Say when the inner step explodes: theta+ then says nothing of learning, and clipping hides it."""
+        before = self.latest["mask_outer_loss_worst"]
+        if worst > EXPLODED >= before:
+            names = f"{self.parameters.section}.inner_share, or the host's training.learning_rate"
+            warnings.warn(
+                f"the mask level's outer loss is {worst:.3g} in epoch {done.epoch + 1} of phase {done.phase + 1}: its "
+                f"inner step is too large, and the masks learn nothing of use from it; lower {names}",
+                stacklevel=2,
+            )
+        self.latest["mask_outer_loss_worst"] = max(before, worst)
+
     def measured(self) -> dict[str, float]:
         """Of the phase: seconds of the mask level, bytes that the graph of its first step holds, its last step's losses
-        and mean A^2, and how far phi has moved."""
+        and mean A^2, the largest outer loss, and how far phi has moved."""
         return dict(self.latest)
 
     def learning_state(self) -> dict[str, Tensor]:
