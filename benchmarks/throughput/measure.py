@@ -35,16 +35,14 @@ class Job:
 def timed(step: Step, device: str, seconds: float = _SECONDS) -> float:
     """Median seconds of a call, after two to warm up; the clock stops when the device has finished."""
 
-    def once() -> float:
-        start = time.perf_counter()
-        step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
-
+    taken: list[float] = []
+    once = _noted(step, device, taken)
     once()
-    rounds = max(3, min(50, int(seconds / max(once(), 1e-6))))
-    return sorted(once() for _ in range(rounds))[rounds // 2]
+    once()
+    rounds = max(3, min(50, int(seconds / max(taken[-1], 1e-6))))
+    for _ in range(rounds):
+        once()
+    return sorted(taken[2:])[rounds // 2]
 
 
 def copy_step(moved: int, device: str) -> Step:
@@ -75,6 +73,19 @@ def _share_of_peak(step: Step, ceiling: Step, device: str) -> float:
     return peak_allocated(step, device) / peak_allocated(ceiling, device)
 
 
+def _noted(step: Step, device: str, seconds: list[float]) -> Callable[[], None]:
+    """The step, whose time is noted when the device has finished."""
+
+    def call() -> None:
+        start = time.perf_counter()
+        step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+
+    return call
+
+
 def measure(
     benchmark: BenchmarkFixture,
     job: Job,
@@ -84,12 +95,13 @@ def measure(
     reference: Step | None = None,
     memory: bool = False,
 ) -> None:
-    """Time the ceiling (a copy of the same bytes unless given), the reference where there is one, then the step.
+    """Time the ceiling (a copy of the same bytes unless given), the reference where there is one, and the step.
 
-    The reference is per image on one CPU core, whatever the step runs on. memory: compare what step and ceiling
-    allocate as well.
+    A ceiling that is given is timed before each round of the step, so that what else the machine does meets both. The
+    reference is per image on one CPU core, whatever the step runs on. memory: compare what step and ceiling allocate.
     """
-    ceiling_seconds = timed(ceiling or copy_step(job.moved, job.device), job.device)
+    ceiling_seconds = timed(copy_step(job.moved, job.device), job.device) if ceiling is None else 0.0
+    ceilings: list[float] = []
     reference_seconds = None
     if reference is not None:
         threads = torch.get_num_threads()
@@ -97,14 +109,12 @@ def measure(
         reference_seconds = timed(reference, "cpu")
         torch.set_num_threads(threads)
 
-    def synchronised() -> None:
-        step()
-        if job.device == "cuda":
-            torch.cuda.synchronize()
-
-    rounds = max(3, min(50, int(_SECONDS / max(timed(step, job.device, 0), 1e-6))))
+    before = None if ceiling is None else _noted(ceiling, job.device, ceilings)
+    rounds = max(3 if ceiling is None else 7, min(50, int(_SECONDS / max(timed(step, job.device, 0), 1e-6))))
     run: Callable[..., object] = benchmark.pedantic
-    run(synchronised, rounds=rounds, iterations=1, warmup_rounds=2)
+    run(_noted(step, job.device, []), setup=before, rounds=rounds, iterations=1, warmup_rounds=2)
+    if ceilings:
+        ceiling_seconds = sorted(ceilings[2:])[len(ceilings[2:]) // 2]
     seconds = benchmark.stats.stats.median  # type: ignore[union-attr]
     benchmark.extra_info |= {
         **asdict(job),
