@@ -44,7 +44,7 @@ def _told(own: Sequence[Record], committed: Sequence[Record]) -> str:
         raise InputError("no cell of yours is among the committed ones: other methods, compressors or heads")
     print(f"\n{formatted(compared.comparison_rows(found), 'simple')}\n")
     seeds = len({record.config["seed"] for record in committed})
-    print(f"committed, 95 %: where a mean over as many seeds as yours belongs, after {seeds} committed seeds.")
+    print(f"committed ± : where 95 of 100 means over as many seeds as yours belong, by the {seeds} committed seeds.")
     others = compared.what_differs(own, committed)
     equal, pairs = compared.same_bits(own, committed)
     print(f"Of {pairs} cells with the same seed, {equal} have the same counts and losses in every phase.")

@@ -21,6 +21,7 @@ from multiprocessing.context import ForkProcess
 from typing import Any
 
 from cimbench.benchmarks.cell.listeners import Listeners
+from cimbench.benchmarks.cell.owner import owned
 from cimbench.benchmarks.planning.deadline import LimitReachedError
 from cimbench.benchmarks.records.record import Record
 from cimbench.benchmarks.suite.config import Cell
@@ -93,7 +94,8 @@ def _learnt(cell: Cell, listeners: Sequence[Any]) -> Result:
 
     watch = _Watch()
     try:
-        record = run_cell(cell, Listeners(watch, *listeners), reuse=True)
+        with owned(cell):
+            record = run_cell(cell, Listeners(watch, *listeners), reuse=True)
     except LimitReachedError:
         return Result(cell=cell, learnt=watch.learnt, stopped=True)
     except (InputError, NonFiniteLossError) as error:

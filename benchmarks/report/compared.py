@@ -74,20 +74,18 @@ def comparisons(own: Sequence[Record], committed: Sequence[Record]) -> Iterator[
 
 
 def comparison_rows(found: Sequence[Compared]) -> pd.DataFrame:
-    """One row a number."""
-    words = {True: "yes", False: "NO", None: "too few seeds to tell"}
-    return pd.DataFrame(
-        {
-            "method": one.method,
-            "compressor": one.compressor,
-            "head": one.head,
-            "number (%)": one.number,
-            "yours": f"{one.own:.1f}",
-            "committed, 95 %": f"{one.committed:.1f}" + (f" ± {one.half_width:.1f}" if one.half_width else ""),
-            "within": words[one.within],
-        }
-        for one in found
-    )
+    """One row a method, compressor and head; for each number yours, the committed one and whether yours is within."""
+    words = {True: "yes", False: "NO", None: "?"}
+    rows: dict[tuple[str, str, str], dict[str, str]] = {}
+    for one in found:
+        key = (one.method, one.compressor, one.head)
+        row = rows.setdefault(key, dict(zip(("method", "compressor", "head"), key, strict=True)))
+        row[f"{one.number} (%)"] = f"{one.own:.1f}"
+        row[f"committed {one.number.split()[0]}"] = f"{one.committed:.1f}" + (
+            f" ± {one.half_width:.1f}" if one.half_width is not None else ""
+        )
+        row[f"{one.number.split()[0]} within"] = words[one.within]
+    return pd.DataFrame(rows.values())
 
 
 def same_bits(own: Sequence[Record], committed: Sequence[Record]) -> tuple[int, int]:

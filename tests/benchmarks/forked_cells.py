@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 from cimbench.benchmarks.cell import run
+from cimbench.benchmarks.cell.owner import lock_path, owned
 from cimbench.benchmarks.cell.run import run_cell
 from cimbench.benchmarks.cli import main
 from cimbench.benchmarks.commands import side_by_side
@@ -21,6 +24,7 @@ from cimbench.benchmarks.commands.progress_bar import CellProgress
 from cimbench.benchmarks.commands.side_by_side import Result, run_cells
 from cimbench.benchmarks.records.record import Record, load_record
 from cimbench.benchmarks.suite.config import Cell, Suite, find_cell
+from cimbench.datasets.errors import InputError
 from cimbench.methods.errors import NonFiniteLossError
 from tests.benchmarks.interruption import FOUR_PHASES, outcome
 from tests.benchmarks.workplace import command, furnish
@@ -135,6 +139,38 @@ def test_a_gpu_without_memory_is_told_in_words(workspace: Path, monkeypatch: pyt
     assert result.error.startswith("CUDA out of memory. Tried to allocate 2.00 GiB. Halve training.batch_size (8 now)")
     assert "compressors.cim.micro_batch, or give fewer --jobs; the last checkpoint is kept" in result.error
     assert not result.trace
+
+
+def test_a_cell_that_another_process_learns_is_left_to_it(workspace: Path) -> None:
+    cells = cells_of(furnish(workspace, **THREE))
+    with owned(cells[0]):
+        assert f"process {os.getpid()}" in lock_path(cells[0]).read_text()
+        results, _ = learn(cells, 2)
+    ended = {result.cell.seed: result for result in results}
+    assert f"icarl-none-3: is being learnt by process {os.getpid()} on " in ended[3].error
+    assert ended[4].record is not None and ended[5].record is not None
+    assert not list(Path("data/checkpoints").rglob("*.lock"))
+    (again,), _ = learn(cells[:1], 1)
+    assert again.record is not None
+
+
+def test_a_file_system_without_locks_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    cell = cells_of(furnish(workspace, **THREE))[0]
+    words = r"icarl-none-3.lock: could not be locked \(No locks available\).*put data/ on a file system with locks"
+    with pytest.raises(InputError, match=words), owned(cell):
+        pass
+
+
+def test_a_lock_of_a_process_that_was_killed_is_no_lock(workspace: Path) -> None:
+    cell = cells_of(furnish(workspace, **THREE))[0]
+    lock_path(cell).parent.mkdir(parents=True, exist_ok=True)
+    lock_path(cell).write_text("process 1 on another")
+    (result,), _ = learn([cell], 1)
+    assert result.record is not None
 
 
 def test_nothing_is_begun_once_the_time_is_up(workspace: Path) -> None:

@@ -78,6 +78,8 @@ def test_own_results_become_the_committed_and_are_then_reproduced(
     assert main(["--params", "params.json", "compare"]) == 0
     told = capsys.readouterr().out
     assert "Of 3 cells with the same seed, 3 have the same counts and losses in every phase." in told
+    rows = [line.split() for line in told.splitlines() if line.startswith("icarl")]
+    assert [(row[2], row[-1]) for row in rows] == [("linear", "yes"), ("nme", "yes")]
     assert "4 of 4 numbers are inside their committed interval. Next" in told
     assert "What may change numbers" not in told
 
