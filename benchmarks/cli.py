@@ -54,6 +54,7 @@ VERBS = {
     "reproducibility": Verb("papers", "Write REPRODUCIBILITY.md", False),
     "export": Verb("cells", "Write the parameters as JSON, for a machine without a YAML reader"),
     "import-log": Verb("imports", "Import runs from text logs of PyCIL, FOSTER or CIM-CIL", False),
+    "doctor": Verb("doctor", "Say what this environment is and what is wrong with it, with the remedy", False),
     "check": Verb("check", "Check a compressor, method or source of your own against the contract", False, learns=True),
     "gpu": Verb("gpu", "Check a GPU, test and measure on it, learn a suite's first cells; without a network", False),
     "pictures": Verb("reports", "Draw what each compressor keeps of two photographs", learns=True),

@@ -16,7 +16,7 @@ import torch
 from cimbench.benchmarks.registry import COMPRESSORS, METHODS, source_file
 from cimbench.datasets.errors import InputError
 
-_PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[2]
 # What decides a cell's numbers, beside its method's and its compressor's own file: the same list as the source deps of
 # dvc.yaml's stage `run` (tests/benchmarks/test_pipeline_deps.py compares them). The images have a digest of their own.
 SOURCES = (
@@ -45,7 +45,7 @@ SOURCES = (
 
 def source_files(method: str, compressor: str) -> list[Path]:
     """The source files that can change a cell's numbers: other methods' and compressors' own are not among them."""
-    named = [_PROJECT / source for source in SOURCES]
+    named = [PROJECT / source for source in SOURCES]
     shared = {file for path in named for file in (path.rglob("*.py") if path.is_dir() else (path,))}
     return sorted(shared | {source_file(METHODS, method), source_file(COMPRESSORS, compressor)})
 
@@ -68,27 +68,27 @@ def check_sources(folder: Path) -> None:
 
     An editable install points at one checkout; a copy of it, a worktree or a queued experiment would run the other's.
     """
-    if not (folder / "benchmarks" / "registry.py").is_file() or folder.resolve() == _PROJECT:
+    if not (folder / "benchmarks" / "registry.py").is_file() or folder.resolve() == PROJECT:
         return
     for package in ("datasets", "methods", "benchmarks"):
-        ours = {path.relative_to(_PROJECT) for path in (_PROJECT / package).rglob("*.py")}
+        ours = {path.relative_to(PROJECT) for path in (PROJECT / package).rglob("*.py")}
         theirs = {path.relative_to(folder) for path in (folder / package).rglob("*.py")}
         same = (
-            name in ours and name in theirs and _text(_PROJECT / name) == _text(folder / name) for name in ours | theirs
+            name in ours and name in theirs and _text(PROJECT / name) == _text(folder / name) for name in ours | theirs
         )
         if not all(same):
             raise InputError(
-                f"{folder}: its {package}/ differs from the code that runs, which is in {_PROJECT}; run `make install` "
+                f"{folder}: its {package}/ differs from the code that runs, which is in {PROJECT}; run `make install` "
                 "here and use this folder's .venv"
             )
 
 
 def _git(*arguments: str) -> str | None:
     """What git says in the project's own repository; None outside one, and inside another project's."""
-    if not (_PROJECT / ".git").exists():
+    if not (PROJECT / ".git").exists():
         return None
     try:
-        done = subprocess.run(["git", *arguments], cwd=_PROJECT, capture_output=True, text=True, check=True, timeout=20)
+        done = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -54,13 +54,13 @@ def test_another_repository_around_the_project_is_not_its_commit(copy: Path, mon
     outer = ["git", "-C", str(copy.parent), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*outer, "init", "-q"], check=True)
     subprocess.run([*outer, "commit", "-q", "--allow-empty", "-m", "thesis"], check=True)
-    monkeypatch.setattr(provenance, "_PROJECT", copy)
+    monkeypatch.setattr(provenance, "PROJECT", copy)
     origin = provenance.surroundings(torch.device("cpu"))
     assert origin["commit"] is None and origin["sources_changed"] is None
 
 
 def test_ends_of_lines_do_not_move_a_source_digest(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "_PROJECT", copy)
+    monkeypatch.setattr(provenance, "PROJECT", copy)
     before = provenance.source_digest("replay", "none")
     trainer = copy / "methods/training/trainer.py"
     trainer.write_bytes(trainer.read_bytes().replace(b"\n", b"\r\n"))
