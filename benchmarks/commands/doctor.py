@@ -110,24 +110,13 @@ def _suite(parameters: Path) -> Finding:
 
 def _tracking() -> Finding:
     try:
-        from mlflow.tracking import MlflowClient
+        from cimbench.benchmarks.tracking import server
     except ModuleNotFoundError:
         return Finding("tracking", "none: mlflow is not installed; later: cimbench track")
-    return Finding("tracking", *_asked(MlflowClient))
-
-
-def _asked(client: type) -> tuple[str, str]:
-    """The address, and what is wrong with it."""
-    from cimbench.benchmarks.tracking.server import LOCAL, Errand, address, configure, patience, refusal, tracking_uri
-
-    configure()
-    if tracking_uri() == LOCAL and not Path("mlflow.db").is_file():
-        return f"{address()} (not there yet)", ""
-    try:
-        Errand(lambda: client(tracking_uri()).search_experiments(max_results=1)).wait(patience())
-    except Exception as error:  # whatever the store or the way to it has to say
-        return address(), refusal(error)
-    return address(), ""
+    server.configure()
+    if server.tracking_uri() == server.LOCAL and not Path("mlflow.db").is_file():
+        return Finding("tracking", f"{server.address()} (not there yet)")
+    return Finding("tracking", server.address(), server.why_not_reached())
 
 
 def _space() -> Finding:

@@ -87,6 +87,17 @@ class Errand:
             raise self._error
 
 
+def why_not_reached() -> str:
+    """What the store or the way to it says when it is asked for its experiments; "" where it answers."""
+    from mlflow.tracking import MlflowClient
+
+    try:
+        Errand(lambda: MlflowClient(tracking_uri()).search_experiments(max_results=1)).wait(patience())
+    except Exception as error:  # whatever it is, it is told
+        return refusal(error)
+    return ""
+
+
 def refusal(error: Exception) -> str:
     """Why the store did not take a run and what to do, in a sentence without secrets."""
     status = _status(error)
