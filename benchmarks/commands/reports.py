@@ -40,7 +40,7 @@ def show(suite: Suite, _arguments: argparse.Namespace) -> str:
         f"\npicture  {suite.results}/plots/accuracy-over-phases.png"
         f"\ngallery  {suite.results}/plots/what-the-memory-keeps.png (all phases: {suite.results}/cells/)"
         "\nnext     mlflow ui: compare the runs in a browser; dvc exp run -S budget.exemplars_per_class=5: change a "
-        'parameter;\n         dvc exp run -S suite=food101-mini: another suite (README, "Another suite")'
+        'parameter;\n         dvc exp run -S suite=food101-mini: another suite (README, "Run something else")'
     )
 
 

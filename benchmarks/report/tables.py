@@ -174,6 +174,7 @@ def footnotes(records: Sequence[Record], absent: Mapping[str, str]) -> list[str]
     notes = [f"{cell}: {reason}." for cell, reason in absent.items()]
     methods = {record.config["method"]["name"] for record in records}
     notes += [f"{name}: {words}" for name in sorted(methods) if (words := registry.note(name))]
+    notes += _no_bound(records)
     for record in records:
         accounts = [phase.memory for phase in record.phases]
         whole = sum(account["kept_whole"] for account in accounts)
@@ -193,6 +194,24 @@ def footnotes(records: Sequence[Record], absent: Mapping[str, str]) -> list[str]
         if empty:
             notes.append(f"{record.cell}: {empty} classes hold no exemplar, their share is below the first one's cost.")
     return notes
+
+
+def _no_bound(records: Sequence[Record]) -> list[str]:
+    """Where joint is meant as the upper bound and a method is above it, that it is none."""
+    last = {
+        (method, compressor, head): float(np.mean([100 * headline(each.counts(head))["last_accuracy"] for each in group]))
+        for (method, compressor), group in groups_of_cells(records).items()
+        for head in shared_heads(group)
+    }
+    bound = max((value for (method, *_), value in last.items() if method == "joint"), default=None)
+    above = {key: value for key, value in last.items() if bound is not None and value > bound}
+    if not above:
+        return []
+    method, compressor, head = max(above, key=lambda key: above[key])
+    return [
+        f"joint is no upper bound here: its last accuracy is {bound:.1f} %, that of {method} + {compressor} ({head}) "
+        f"{last[method, compressor, head]:.1f} %. It starts again in every phase, and has too few epochs for it."
+    ]
 
 
 def write_tables(

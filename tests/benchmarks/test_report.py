@@ -271,3 +271,13 @@ def test_accuracy_by_size_is_recounted_from_the_confusion(workspace: Path, capsy
     save_store(dataclasses.replace(store, boxes=torch.empty(0, 4, dtype=torch.int64)), workspace / "plain")
     for path in (workspace / "plain", workspace / "absent"):
         assert write_sizes(workspace, [record], [cell.folder], path) == []
+
+
+def test_a_joint_that_is_beaten_is_said_to_be_no_bound() -> None:
+    joint = record(1, [[8], [4, 6]], method="joint")
+    notes = footnotes([record(1, [[8], [9, 9]]), joint], {})
+    (note,) = [note for note in notes if note.startswith("joint is no")]
+    assert note.startswith(
+        "joint is no upper bound here: its last accuracy is 50.0 %, that of replay + none (linear) 90.0 %."
+    )
+    assert not any(note.startswith("joint is no") for note in footnotes([record(1, [[8], [4, 5]]), joint], {}))
