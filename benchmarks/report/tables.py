@@ -199,7 +199,9 @@ def footnotes(records: Sequence[Record], absent: Mapping[str, str]) -> list[str]
 def _no_bound(records: Sequence[Record]) -> list[str]:
     """Where joint is meant as the upper bound and a method is above it, that it is none."""
     last = {
-        (method, compressor, head): float(np.mean([100 * headline(each.counts(head))["last_accuracy"] for each in group]))
+        (method, compressor, head): float(
+            np.mean([100 * headline(each.counts(head))["last_accuracy"] for each in group])
+        )
         for (method, compressor), group in groups_of_cells(records).items()
         for head in shared_heads(group)
     }

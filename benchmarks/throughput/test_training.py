@@ -31,7 +31,7 @@ RECIPES = {  # precision, channels last, compiled
     "bfloat16, channels last, compiled": ("bfloat16", True, True),
 }
 NETWORKS = {  # images a class, batch size
-    "cpu": (NetworkParameters(architecture="resnet8", stem="strided", width=16, input_side=64), 240, 32),
+    "cpu": (NetworkParameters(architecture="resnet8", stem="strided", width=16, input_side=64), 960, 32),
     "cuda": (NetworkParameters(architecture="resnet18", stem="strided", width=64, input_side=64), 640, 128),
 }
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
