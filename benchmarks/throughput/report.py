@@ -107,16 +107,16 @@ def figure(numbers: pd.DataFrame, rows: Sequence[dict[str, Any]]) -> Figure:
 
 
 @own_style()
-def write(path: Path, folder: Path = RESULTS) -> list[Path]:
-    """For each device in the JSON: cpu.md, .csv, .png or cuda.md, .csv, .png in `folder`."""
+def write(path: Path, folder: Path = RESULTS, part: str = "") -> list[Path]:
+    """For each device in the JSON: cpu.md, .csv, .png (or cuda.md, ...) in `folder`; of a part, learning-cpu.md, ..."""
     measured, written = read(path), list[Path]()
     for device in sorted({row["device"] for row in measured}):
         rows = [row for row in measured if row["device"] == device]
-        numbers = table(rows)
-        _write_text(folder / f"{device}.md", markdown(numbers, rows))
-        _write_text(folder / f"{device}.csv", numbers.to_csv(index=False))
-        save_figure(figure(numbers, rows), folder / f"{device}.png")
-        written += [folder / f"{device}.{kind}" for kind in ("md", "csv", "png")]
+        numbers, name = table(rows), f"{part}-{device}" if part else device
+        _write_text(folder / f"{name}.md", markdown(numbers, rows))
+        _write_text(folder / f"{name}.csv", numbers.to_csv(index=False))
+        save_figure(figure(numbers, rows), folder / f"{name}.png")
+        written += [folder / f"{name}.{kind}" for kind in ("md", "csv", "png")]
     return written
 
 
@@ -125,8 +125,8 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def main() -> None:
-    """Write the report of the JSON file named on the command line, and say where it is."""
-    written = write(Path(sys.argv[1]))
+    """Write the report of the JSON file on the command line, under the name of a part that follows; say where it is."""
+    written = write(Path(sys.argv[1]), part="".join(sys.argv[2:3]))
     for path in written:
         if path.suffix == ".md":
             print(path.read_text())
