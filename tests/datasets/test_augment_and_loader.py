@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +29,22 @@ def test_normalisation_by_hand() -> None:
     image = torch.tensor([0, 128, 255], dtype=torch.uint8).view(1, 3, 1, 1)
     expected = [(v / 255 - m) / s for v, m, s in zip((0, 128, 255), MEAN, STANDARD_DEVIATION, strict=True)]
     np.testing.assert_allclose(normalise(image).flatten().numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_shift_looks_up_every_pixel_and_leaves_the_images_alone(layout: torch.memory_format) -> None:
+    """Pixel by pixel, by the same draws; and so does the norm."""
+    images = textured_images(5, 6, 9, seed=4).contiguous(memory_format=layout)
+    before = images.clone()
+    shifts = torch.randint(-3, 4, (2, 5, 1), generator=generator(7, "shift"))
+    shifted = random_shift(images, 3, generator(7, "shift"))
+    for number, row, column in itertools.product(range(5), range(6), range(9)):
+        down, right = int(shifts[0, number]), int(shifts[1, number])
+        source = before[number, :, min(max(row + down, 0), 5), min(max(column + right, 0), 8)]
+        assert torch.equal(shifted[number, :, row, column], source)
+    floats = images.float()
+    assert torch.equal(normalise(floats), normalise(images))
+    assert torch.equal(images, before) and torch.equal(floats, before.float())
 
 
 def test_shift_moves_whole_pixels_and_repeats_the_border() -> None:
