@@ -13,15 +13,20 @@ from cimbench.benchmarks.records.record import Record, load_record
 from cimbench.benchmarks.suite.config import Suite
 from cimbench.datasets.arrays import write_to_disk
 from cimbench.datasets.errors import InputError
+from cimbench.datasets.images.packed_store import put_in_place
 
 REFERENCE = Path("results/reference")
 
 
 def compare(suite: Suite, arguments: argparse.Namespace) -> str:
     """Compare the suite's own numbers with the committed ones, or make the own ones the committed."""
-    own, _ = measured(suite)
+    own, absent = measured(suite)
     place = Path(arguments.reference) / suite.suite
     if arguments.replace:
+        if absent:
+            raise InputError(
+                f"--replace: {len(absent)} cells are not done, {next(iter(absent))} first; run them before"
+            )
         return f"{replace(suite, own, place)}: replaced. Next: git add {place}"
     committed = [load_record(folder) for folder in record_folders(place.parent, place.name)]
     if not committed:
@@ -58,13 +63,17 @@ def _told(own: Sequence[Record], committed: Sequence[Record]) -> str:
 
 def replace(suite: Suite, own: Sequence[Record], place: Path) -> Path:
     """Make the suite's tables, pictures and records the committed ones; the folder."""
+    parts = ("tables", "plots")
+    if lacking := [suite.results / name for name in parts if not (suite.results / name).is_dir()]:
+        raise InputError(f"{lacking[0]}: is not there; cimbench report writes it")
+    partial = place.with_name(f".{place.name}.partial")
     with write_to_disk(place):
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        for name in ("tables", "plots"):
-            shutil.copytree(suite.results / name, place / name)
+        shutil.rmtree(partial, ignore_errors=True)
+        for name in parts:
+            shutil.copytree(suite.results / name, partial / name)
         for record in own:
-            record.save(cell_folder(place, record.cell))
+            record.save(cell_folder(partial, record.cell))
+        put_in_place(partial, place)
     return place
 
 

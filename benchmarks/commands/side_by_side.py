@@ -148,12 +148,9 @@ class _Sender:
 
 def _work(connection: Connection, others: Sequence[Connection], cells: Sequence[Cell], inside: Inside) -> None:
     """What a forked process does: learn the cells whose numbers it is sent, until None comes or nobody listens."""
-    import torch
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the process above ends this one
     for other in others:  # else nobody would see that the process above has gone
         other.close()
-    torch.set_num_threads(torch.get_num_threads())
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while (number := connection.recv()) is not None:
             cell = cells[number]

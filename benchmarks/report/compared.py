@@ -20,6 +20,7 @@ from cimbench.benchmarks.records.record import Record, shared_heads
 from cimbench.benchmarks.report.tables import groups_of_cells
 
 NUMBERS = {"average_accuracy": "average accuracy", "last_accuracy": "last accuracy"}
+_ROUNDING = 1e-9  # committed seeds that are all equal have an interval of no width
 MAY_DIFFER = ("processor", "threads", "device", "python", "torch", "torchvision", "numpy")
 
 
@@ -38,7 +39,7 @@ class Compared:
     @property
     def within(self) -> bool | None:
         """Whether the own mean is in the interval."""
-        return None if self.half_width is None else abs(self.own - self.committed) <= self.half_width
+        return None if self.half_width is None else abs(self.own - self.committed) <= self.half_width + _ROUNDING
 
 
 def half_width(committed: Sequence[float], own: int) -> float | None:

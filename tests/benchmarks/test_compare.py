@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,28 @@ def test_own_results_become_the_committed_and_are_then_reproduced(
     assert [(row[2], row[-1]) for row in rows] == [("linear", "yes"), ("nme", "yes")]
     assert "4 of 4 numbers are inside their committed interval. Next" in told
     assert "What may change numbers" not in told
+
+
+def test_what_is_committed_is_replaced_as_a_whole_or_not_at_all(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records, place = measured(workspace)
+    assert main(["--params", "params.json", "compare", "--replace"]) == 0
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    shutil.rmtree("results/test/plots")
+    assert main(["--params", "params.json", "compare", "--replace"]) == 2
+    assert "results/test/plots: is not there; cimbench report writes it" in capsys.readouterr().err
+    (folder_of(Path("results"), records[2]) / "record.json").unlink()
+    assert main(["--params", "params.json", "compare", "--replace"]) == 2
+    assert "--replace: not done: icarl-none-3; run them first" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+    assert [path.name for path in place.parent.iterdir()] == ["test"]
+
+
+def test_equal_seeds_have_an_interval_of_no_width() -> None:
+    committed = [last(seed, 7) for seed in (1, 2, 3)]
+    assert [one.within for one in comparisons([last(1, 7), last(2, 7), last(3, 7)], committed)] == [True, True]
+    assert not any(one.within for one in comparisons([last(1, 8)], committed))
 
 
 @pytest.mark.parametrize(
