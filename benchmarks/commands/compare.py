@@ -24,9 +24,7 @@ def compare(suite: Suite, arguments: argparse.Namespace) -> str:
     place = Path(arguments.reference) / suite.suite
     if arguments.replace:
         if absent:
-            raise InputError(
-                f"--replace: {len(absent)} cells are not done, {next(iter(absent))} first; run them before"
-            )
+            raise InputError(f"--replace: not done: {', '.join(absent)}; run them first")
         return f"{replace(suite, own, place)}: replaced. Next: git add {place}"
     committed = [load_record(folder) for folder in record_folders(place.parent, place.name)]
     if not committed:
