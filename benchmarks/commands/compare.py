@@ -52,7 +52,7 @@ def _told(own: Sequence[Record], committed: Sequence[Record]) -> str:
     equal, pairs = compared.same_bits(own, committed)
     print(f"Of {pairs} cells with the same seed, {equal} have the same counts and losses in every phase.")
     if others:
-        print(f"What may change numbers by rounding, and is other here: {'; '.join(others)}.")
+        print(f"Different here, and may change numbers by rounding: {'; '.join(others)}.")
     known = [one for one in found if one.within is not None]
     inside, where = sum(bool(one.within) for one in known), "inside their committed interval"
     by_chance = "; one of twenty is outside by chance" if inside < len(known) else ""

@@ -82,7 +82,7 @@ def test_own_results_become_the_committed_and_are_then_reproduced(
     rows = [line.split() for line in told.splitlines() if line.startswith("icarl")]
     assert [(row[2], row[-1]) for row in rows] == [("linear", "yes"), ("nme", "yes")]
     assert "4 of 4 numbers are inside their committed interval. Next" in told
-    assert "What may change numbers" not in told
+    assert "Different here" not in told
 
 
 def test_what_is_committed_is_replaced_as_a_whole_or_not_at_all(
