@@ -54,6 +54,11 @@ class AugmentParameters:
 
 def normalise(images: Tensor) -> Tensor:
     """(B, 3, H, W) uint8, or float in [0, 255], as zero-mean float32 by the ImageNet statistics."""
+    innermost = images.permute(0, 2, 3, 1)
+    if images.device.type == "cpu" and innermost.is_contiguous():  # rows of numbers: six times as fast as by channels
+        mean, scale = _statistics_of_rows(images.shape[3])
+        rows = innermost.reshape(-1, images.shape[3] * 3).to(torch.float32, copy=True)
+        return rows.sub_(mean).div_(scale).view(innermost.shape).permute(0, 3, 1, 2)
     mean, scale = _statistics(images.device)
     return (
         images.to(torch.float32, copy=True).sub_(mean).div_(scale)
@@ -67,9 +72,26 @@ def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
     return mean.to(device), deviation.to(device)
 
 
+@cache
+def _statistics_of_rows(width: int) -> tuple[Tensor, Tensor]:
+    """The same for each number of a row of pixels whose channels lie innermost: (3 * width,) each."""
+    mean, deviation = _statistics(torch.device("cpu"))
+    return mean.flatten().repeat(width), deviation.flatten().repeat(width)
+
+
 def mirrored(images: Tensor) -> Tensor:
     """Left and right exchanged."""
     return images.flip(-1)
+
+
+def _some_mirrored(images: Tensor, chosen: Tensor) -> Tensor:
+    """Those that are chosen, (B,) bool, mirrored."""
+    out = mirrored(images)
+    if images.device.type != "cpu":
+        return torch.where(chosen.view(-1, 1, 1, 1), out, images)
+    for place in (~chosen).nonzero().flatten().tolist():  # on a CPU four times as fast as choosing numbers
+        out[place] = images[place]
+    return out
 
 
 def _uniform(count: int, low: float, high: float, random: torch.Generator) -> Tensor:
@@ -91,15 +113,25 @@ def random_shift(images: Tensor, padding: int, random: torch.Generator) -> Tenso
 
 
 def _cut_from_padded(images: Tensor, padding: int, shifts: list[list[int]]) -> Tensor:
-    """The same by copying a part of each padded image: on a CPU twice as fast as looking up every pixel."""
+    """The same by copying a part of each padded image: on a CPU much faster than looking up every pixel."""
     height, width = images.shape[-2:]
-    rows, columns = (torch.arange(-padding, side + padding).clamp(0, side - 1) for side in (height, width))
-    table = images.permute(0, 2, 3, 1).contiguous()
-    padded, moved = table.index_select(1, rows).index_select(2, columns), torch.empty_like(table)
+    table = images.permute(0, 2, 3, 1)
+    padded, moved = _edges_repeated(table, padding), table.new_empty(table.shape)
     for place, (down, right) in enumerate(shifts):
         top, left = padding + down, padding + right
         moved[place] = padded[place, top : top + height, left : left + width]
     return moved.permute(0, 3, 1, 2)
+
+
+def _edges_repeated(table: Tensor, padding: int) -> Tensor:
+    """(B, H, W, 3) with its border `padding` times more on every side."""
+    count, height, width, channels = table.shape
+    padded = table.new_empty(count, height + 2 * padding, width + 2 * padding, channels)
+    middle = padded[:, :, padding : padding + width]
+    middle[:, padding : padding + height] = table
+    middle[:, :padding], middle[:, padding + height :] = table[:, :1], table[:, -1:]
+    padded[:, :, :padding], padded[:, :, padding + width :] = middle[:, :, :1], middle[:, :, -1:]
+    return padded
 
 
 def random_resized_crop(
@@ -149,7 +181,7 @@ def augment(images: Tensor, parameters: AugmentParameters, random: torch.Generat
         out = random_resized_crop(out, parameters.resized_crop_scale, random, side)
     if parameters.flip:
         mirror = torch.rand(len(out), generator=random, device=random.device).to(out.device) < 0.5
-        out = torch.where(mirror.view(-1, 1, 1, 1), mirrored(out), out)
+        out = _some_mirrored(out, mirror)
     if parameters.brightness:
         factor = _uniform(len(out), 1 - parameters.brightness, 1 + parameters.brightness, random).to(out.device)
         out = (out.float() * factor.view(-1, 1, 1, 1)).clamp(0, 255)
