@@ -110,7 +110,7 @@ def measure(
         torch.set_num_threads(threads)
 
     before = None if ceiling is None else _noted(ceiling, job.device, ceilings)
-    rounds = max(3 if ceiling is None else 7, min(50, int(_SECONDS / max(timed(step, job.device, 0), 1e-6))))
+    rounds = max(3 if ceiling is None else 15, min(50, int(_SECONDS / max(timed(step, job.device, 0), 1e-6))))
     run: Callable[..., object] = benchmark.pedantic
     run(_noted(step, job.device, []), setup=before, rounds=rounds, iterations=1, warmup_rounds=2)
     if ceilings:
