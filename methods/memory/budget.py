@@ -16,6 +16,7 @@ from cimbench.methods.compression.exemplars.packing import pack
 
 UNITS = ("paper_units", "raw_bytes", "coded_bytes")
 SHARINGS = ("fixed_total", "fixed_per_class")
+FILLS = ("global",)
 _SAMPLED_IMAGES = 2000
 
 
@@ -25,7 +26,9 @@ class BudgetParameters:
 
     exemplars_per_class: the budget in uncompressed exemplars, when all classes are seen (paper: 20). sharing:
     fixed_total (LFS: the whole budget is there from the first phase, shared by the classes seen so far) or
-    fixed_per_class (LFH). codec, quality: how parts are stored where coded bytes are counted, "jpeg" or "webp".
+    fixed_per_class (LFH). codec, quality: how parts are stored where coded bytes are counted, "jpeg", "webp" or "avif".
+    fill: "global" gives what the classes' shares leave unused to the next exemplars of any class; None leaves it, as
+    published.
     """
 
     unit: str
@@ -33,8 +36,11 @@ class BudgetParameters:
     sharing: str = "fixed_total"
     codec: str = "jpeg"
     quality: int = 90
+    fill: str | None = None
 
     def __post_init__(self) -> None:
+        if self.fill is not None:
+            check_choice("budget.fill", self.fill, FILLS)
         check_choice("budget.unit", self.unit, UNITS)
         check_choice("budget.sharing", self.sharing, SHARINGS)
         check_choice("budget.codec", self.codec, [name for name in CODECS if name != RAW.name])
@@ -54,11 +60,15 @@ class BudgetParameters:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """The total in `parameters.unit` for `classes` classes, from `plain_cost`: the mean cost of a whole image."""
+    """The total in `parameters.unit` for `classes` classes, from `plain_cost`: the mean cost of a whole image.
+
+    shared: what the memory holds once, whatever it remembers; it is paid before the classes have their shares.
+    """
 
     parameters: BudgetParameters
     plain_cost: float
     classes: int
+    shared: float = 0.0
 
     @property
     def total(self) -> float:
@@ -68,7 +78,7 @@ class Budget:
     def share(self, seen_classes: int) -> float:
         """One class's share once `seen_classes` are seen; rounded down, so that shares never exceed the total."""
         sharers = seen_classes if self.parameters.sharing == "fixed_total" else self.classes
-        return self.total // sharers
+        return max(0.0, self.total - self.shared) // sharers
 
     def nominal(self, seen_classes: int) -> int:
         """Uncompressed exemplars of a class as the reference codes count them: floor(M / classes), or M a class."""
@@ -77,8 +87,8 @@ class Budget:
         return int(given) if fixed else int(given * self.classes) // max(1, seen_classes)
 
     def limit(self, seen_classes: int) -> float:
-        """What all seen classes may hold together."""
-        return self.share(seen_classes) * seen_classes
+        """What all seen classes may hold together, with what they share."""
+        return self.share(seen_classes) * seen_classes + self.shared
 
 
 def mean_plain_cost(images: ImageStore, parameters: BudgetParameters) -> float:

@@ -54,26 +54,48 @@ def herding_order(features: Tensor, steps: int) -> Tensor:
     return order
 
 
-def budgeted_herding(features: Tensor, costs: Tensor, budget: float) -> list[int]:
-    """Positions in herding order, stopped before the first candidate that would exceed the budget.
+def ranked(selection: str, features: Tensor, costs: Tensor, budget: float, random: torch.Generator) -> list[int]:
+    """Positions in order of importance, by herding or by chance: no fewer than fit the budget, one more where there is.
 
-    features (N, D), costs (N,). The stop is kept even where a cheaper candidate would still fit, so that what is held
-    is a prefix of one order whatever the budget (C14). A class smaller than its budget is taken whole (C13).
-    Raises InputError for features that are not finite.
+    features (N, D), costs (N,). Raises InputError for features that are not finite, where herding reads them.
     """
+    if selection != "herding":
+        order: list[int] = torch.randperm(len(costs), generator=random).tolist()
+        return order
     if not bool(torch.isfinite(features).all()):
         raise InputError("features for herding are not finite: the network is broken; lower training.learning_rate")
     if len(features) == 0:
         return []
     steps = min(len(features), longest_prefix(costs.sort().values, budget) + 1)  # no order has more than the cheapest
-    order = herding_order(features, steps).cpu()
-    chosen: list[int] = order[: longest_prefix(costs[order], budget)].tolist()
-    return chosen
+    herded: list[int] = herding_order(features, steps).cpu().tolist()
+    return herded
 
 
 def select(selection: str, features: Tensor, costs: Tensor, budget: float, random: torch.Generator) -> list[int]:
-    """Positions of the exemplars to keep, most important first, within the budget."""
-    if selection == "herding":
-        return budgeted_herding(features, costs, budget)
-    order = torch.randperm(len(costs), generator=random)
-    return [int(i) for i in order[: longest_prefix(costs[order], budget)]]
+    """Positions of the exemplars to keep, most important first, stopped before the first that would exceed the budget.
+
+    The stop is kept even where a cheaper candidate would still fit, so that what is held is a prefix of one order
+    whatever the budget (C14). A class smaller than its budget is taken whole (C13).
+    """
+    order = ranked(selection, features, costs, budget, random)
+    return order[: longest_prefix(costs[order], budget)]
+
+
+def with_extras(counts: list[int], costs: list[Tensor], left: float) -> list[int]:
+    """Counts of exemplars, more of them while the next one of any class costs no more than what is left in all.
+
+    costs: (n,) of each class's exemplars, most important first; the first `counts` of them are kept already. Classes
+    take turns, one exemplar each, those with the fewest exemplars first. Sums of fractions stay 1e-9 below it.
+    """
+    counts, taken = list(counts), True
+    while taken:
+        taken = False
+        for place in sorted(range(len(counts)), key=lambda k: (counts[k], k)):
+            if counts[place] == len(costs[place]):
+                continue
+            cost = float(costs[place][counts[place]])
+            if cost <= (left if cost.is_integer() else left - 1e-9):
+                counts[place] += 1
+                left -= cost
+                taken = True
+    return counts

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from cimbench.methods.compression.compressor import Compressor, compressed
 from cimbench.methods.compression.exemplars.exemplar import Format, costs_in_paper_units
 from cimbench.methods.compression.exemplars.store import ExemplarStore
 from cimbench.methods.memory.budget import Budget
-from cimbench.methods.memory.herding import longest_prefix, running_sum, select
+from cimbench.methods.memory.herding import longest_prefix, ranked, running_sum, with_extras
 from cimbench.methods.networks.network import Network, in_eval
 
 _EMBEDDED_AT_ONCE = 1024
@@ -30,6 +31,7 @@ class BudgetExceededError(RuntimeError):
 class MemoryAccount:
     """What the memory holds after a phase. Bytes are real; cost and share are in the budget's unit.
 
+    spent: where bytes are counted, with `shared_bytes`, which are held once for all exemplars; `bytes_held` always.
     stored_whole: images of this phase's classes without a usable box (constant activation map, or no bounding box).
     exhausted_classes: classes of this phase that had no image left for what remained of their share. chosen: what the
     compressor chose for this phase, by name. measured: numbers of its learning in this phase. box_overlap: mean
@@ -43,6 +45,7 @@ class MemoryAccount:
     exemplars: tuple[int, ...]
     class_share: float
     bytes_held: int
+    shared_bytes: int
     mean_box_area: float
     stored_whole: int
     exhausted_classes: int
@@ -57,6 +60,15 @@ class MemoryAccount:
         return plain
 
 
+class Ranked(NamedTuple):
+    """One class's exemplars, most important first, more than are kept. images: of a new class, in the same order."""
+
+    exemplars: ExemplarStore
+    names: list[str]
+    costs: Tensor
+    images: ImageStore | None = None
+
+
 class ExemplarMemory:
     """Exemplars in one byte buffer: class after class in order of arrival, in each class most important first."""
 
@@ -67,11 +79,12 @@ class ExemplarMemory:
         selection: str,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.budget = budget
         self.compressor = compressor
         self.selection = selection
         self.form = compressor.format(budget.parameters.stored_by)
         self.store = ExemplarStore.empty(self.form, device)
+        counted = budget.parameters.unit != "paper_units"
+        self.budget = replace(budget, shared=self.store.shared_bytes if counted else 0)
         self.names: list[str] = []  # for galleries and tests; replay never reads it
         self.stored_whole = 0
         self.exhausted_classes = 0
@@ -101,44 +114,62 @@ class ExemplarMemory:
     ) -> None:
         """Shrink the old classes to their new share, then add each new class up to it; both keep prefixes.
 
+        With budget.fill "global", what the shares leave unused goes to the next exemplars of any class.
         held_out: images of the phase's classes that were not learnt from, for compressors that choose something.
         """
         share = self.budget.share(phase.total_classes)
-        self.shrink(share)
         self.stored_whole = self.exhausted_classes = 0
         if held_out is not None:
             self.compressor.tune(held_out, network, self.form)
-        kept, overlaps = [self.store], []
+        classes = self._held()
         for label in phase.new_labels:
             mine = phase.train.subset(torch.nonzero(phase.train.labels == label).flatten())
-            candidates = self.candidates(mine, network, random)
-            costs = self.costs(candidates)
-            chosen = select(self.selection, self.features(candidates, network), costs, share, random)
-            room = share - running_sum(costs[chosen])
-            self.exhausted_classes += len(chosen) == len(mine) and room >= float(costs.min())
-            kept.append(candidates.subset(torch.tensor(chosen, dtype=torch.int64)))
-            self.names += [mine.names[i] for i in chosen]
-            if len(mine.boxes):
-                people = mine.boxes[torch.tensor(chosen, dtype=torch.int64)]
+            classes.append(self._ranked(mine, share, network, random))
+        counts = [longest_prefix(one.costs, share) for one in classes]
+        for one, count in zip(classes, counts, strict=True):
+            if one.images is not None:
+                room = share - running_sum(one.costs[:count])
+                self.exhausted_classes += count == len(one.images) and room >= float(one.costs.min())
+        if self.budget.parameters.fill == "global":
+            spent = sum(running_sum(one.costs[:count]) for one, count in zip(classes, counts, strict=True))
+            left = self.budget.limit(phase.total_classes) - self.budget.shared - spent
+            counts = with_extras(counts, [one.costs for one in classes], left)
+        self._keep(classes, counts)
+
+    def _held(self) -> list[Ranked]:
+        """The classes that are remembered, in order of arrival."""
+        labels, costs = self.store.labels, self.costs(self.store)
+        places = [torch.nonzero(labels == label).flatten() for label in torch.unique(labels).tolist()]
+        return [Ranked(self.store.subset(at), [self.names[i] for i in at.tolist()], costs[at]) for at in places]
+
+    def _ranked(self, images: ImageStore, share: float, network: Network, random: torch.Generator) -> Ranked:
+        """A new class's exemplars: what fits its share, and what may fill what others leave."""
+        candidates = self.candidates(images, network, random)
+        costs = self.costs(candidates)
+        budget = 2 * share if self.budget.parameters.fill == "global" else share
+        order = torch.tensor(
+            ranked(self.selection, self.features(candidates, network), costs, budget, random), dtype=torch.int64
+        )
+        chosen = images.subset(order)
+        return Ranked(candidates.subset(order), list(chosen.names), costs[order], chosen)
+
+    def _keep(self, classes: list[Ranked], counts: list[int]) -> None:
+        """Hold the first `counts` exemplars of each class, and nothing else."""
+        kept, overlaps = [self.store.subset(torch.empty(0, dtype=torch.int64))], [torch.empty(0)]
+        for one, count in zip(classes, counts, strict=True):
+            kept.append(one.exemplars.subset(torch.arange(count)))
+            if one.images is not None and len(one.images.boxes):
+                people = one.images.boxes[:count]
                 overlaps.append(overlap(kept[-1].headers.boxes, people)[people[:, 0] >= 0])
         self.store = ExemplarStore.joined(kept)
-        self.overlaps = torch.cat([torch.empty(0), *overlaps])
+        self.names = [name for one, count in zip(classes, counts, strict=True) for name in one.names[:count]]
+        self.overlaps = torch.cat(overlaps)
 
     def candidates(self, images: ImageStore, network: Network, random: torch.Generator) -> ExemplarStore:
         """Every image as the exemplar it would be, in order."""
         found = compressed(images, self.compressor, network, self.form, random)
         self.stored_whole += int(found.stored_whole.sum())
         return found.exemplars
-
-    def shrink(self, share: float) -> None:
-        """Keep of every class the longest prefix of its own order whose cost fits `share` (all of it where it fits)."""
-        labels, costs = self.store.labels, self.costs(self.store)
-        keep: list[int] = []
-        for label in torch.unique(labels).tolist():
-            mine = torch.nonzero(labels == label).flatten()
-            keep += mine[: longest_prefix(costs[mine], share)].tolist()
-        self.store = self.store.subset(torch.tensor(keep, dtype=torch.int64))
-        self.names = [self.names[i] for i in keep]
 
     def audit(self, seen_classes: int) -> MemoryAccount:
         """Recount the memory from its bytes; raises BudgetExceededError over budget, in total or in any class.
@@ -147,20 +178,21 @@ class ExemplarMemory:
         """
         headers, labels, costs = self.store.headers, self.store.labels, self.costs(self.store)
         share, limit = self.budget.share(seen_classes), self.budget.limit(seen_classes)
-        for label in range(seen_classes):
-            spent = running_sum(costs[labels == label])
-            if spent > share:
-                raise BudgetExceededError(
-                    f"memory: class {label} holds {spent} {self.budget.parameters.unit}, its share is {share}"
-                )
+        unit, parts = self.budget.parameters.unit, [running_sum(costs[labels == k]) for k in range(seen_classes)]
+        for label, part in enumerate(parts):
+            if part > share and self.budget.parameters.fill is None:
+                raise BudgetExceededError(f"memory: class {label} holds {part} {unit}, its share is {share}")
+        if math.fsum(parts) + self.budget.shared > max(limit, self.budget.shared):
+            raise BudgetExceededError(f"memory: {math.fsum(parts)} {unit} are held, {limit} are allowed")
         return MemoryAccount(
-            unit=self.budget.parameters.unit,
+            unit=unit,
             budget=self.budget.total,
             limit=limit,
-            spent=running_sum(costs),
+            spent=running_sum(costs) + self.budget.shared,
             exemplars=tuple(labels.bincount(minlength=seen_classes).tolist()),
             class_share=share,
-            bytes_held=len(self.store.buffer),
+            bytes_held=len(self.store.buffer) + self.store.shared_bytes,
+            shared_bytes=self.store.shared_bytes,
             mean_box_area=float(area_shares(headers.boxes, headers.sizes).mean()) if len(self) else 0.0,
             stored_whole=self.stored_whole,
             exhausted_classes=self.exhausted_classes,

@@ -7,10 +7,14 @@ import pytest
 import torch
 
 from cimbench.datasets.errors import InputError
-from cimbench.methods.memory.herding import budgeted_herding, herding_order, longest_prefix, normalised_features, select
+from cimbench.methods.memory.herding import herding_order, longest_prefix, normalised_features, select, with_extras
 from tests.conftest import DEVICES
 
 Golden = Callable[[str], dict[str, np.ndarray]]
+
+
+def budgeted_herding(features: torch.Tensor, costs: torch.Tensor, budget: float) -> list[int]:
+    return select("herding", features, costs, budget, torch.Generator())
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -121,3 +125,12 @@ def test_random_selection_fits_and_follows_its_generator() -> None:
     assert sum(costs[picked(1)].tolist()) <= 5.0
     assert picked(1) == picked(1) != picked(2)
     assert len(set(picked(1))) == len(picked(1))
+
+
+def test_extras_by_hand() -> None:
+    """Nine are left: the classes of one and of two exemplars take 4 and 3, the third 1; then 1 fits, of the third."""
+    costs = [torch.tensor(each).double() for each in ([5, 5, 3, 6], [5, 4, 9], [2, 2, 2, 1, 1])]
+    assert with_extras([2, 1, 3], costs, 9) == [3, 2, 5]
+    assert with_extras([2, 1, 3], costs, 0) == [2, 1, 3]
+    assert with_extras([4, 3, 5], costs, 100) == [4, 3, 5]
+    assert with_extras([0, 0], [torch.tensor([0.1, 0.2]), torch.tensor([0.2])], 0.3) == [1, 0]  # 0.1 + 0.2 > 0.3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from cimbench.datasets.arrays import save_arrays
 from cimbench.datasets.errors import InputError
 from cimbench.methods.compression.exemplars.codecs import Codec
 from cimbench.methods.compression.exemplars.exemplar import FIELDS, Format
-from cimbench.methods.compression.exemplars.packing import Packed, pack
+from cimbench.methods.compression.exemplars.packing import pack
 from cimbench.methods.compression.exemplars.store import ExemplarStore
 from tests.conftest import textured_images
 
@@ -134,22 +135,25 @@ def test_a_damaged_header_is_told(field: str, codec: str) -> None:
 
 
 def test_bytes_that_are_no_picture_are_told() -> None:
-    form = FORMS[1]
-    held = store(form).subset(torch.tensor([2]))
+    """Of JPEG's own bytes nearly any are a picture: there the digest tells."""
+    held = store(FORMS[2]).subset(torch.tensor([2]))
     held.buffer[32:] = 7
-    with pytest.raises(InputError, match="bytes are no jpeg picture"):
+    with pytest.raises(InputError, match="bytes are no webp picture"):
         held.images()
 
 
-def test_a_picture_of_another_size_is_told() -> None:
-    form = Format(ratio=4.0, codec=Codec(name="jpeg"))
-    one, two = (
-        pack(textured_images(1, side, side, 0), torch.zeros(1, 4, dtype=torch.int64), torch.tensor([0]), form)
-        for side in (20, 24)
-    )
-    table = two.headers.table.clone()
-    table[0, FIELDS.index("small_bytes")] = one.headers.table[0, FIELDS.index("small_bytes")]
-    headers = type(two.headers)(table)
-    mixed = Packed(torch.cat([headers.to_bytes()[0], one.buffer[32:]]), headers)
-    with pytest.raises(InputError, match="jpeg picture has 10 x 10 pixels, its header says 12 x 12"):
-        ExemplarStore.from_packed(mixed, form).images()
+def test_an_older_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    """Version 1 stored hidden pixels and every picture's own tables."""
+    held = store(FORMS[1])
+    arrays = {"buffer": held.buffer.numpy(), "lengths": held.lengths.numpy()}
+    save_arrays(tmp_path / "memory.npz", arrays, {"format": asdict(held.format), "digest": held.digest})
+    with pytest.raises(InputError, match=r"memory.npz: exemplars in format 1; .* in format 2: .* cimbench run"):
+        ExemplarStore.load(tmp_path / "memory.npz")
+
+
+def test_a_library_with_other_tables_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures lack what their codec shares: with other tables they would be decoded to something else."""
+    store(FORMS[1]).save(tmp_path / "memory.npz")
+    monkeypatch.setattr(Codec, "shared", b"other tables")
+    with pytest.raises(InputError, match=r"memory.npz: .* jpeg .* 12 bytes .* 625 .* the library that wrote it"):
+        ExemplarStore.load(tmp_path / "memory.npz")

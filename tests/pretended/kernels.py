@@ -42,16 +42,22 @@ class Plain:
 def plain_kernels() -> dict[str, Plain]:
     """What the Triton kernels do, by slices on the values: the interpreter takes seconds for a batch."""
     from cimbench.methods.compression.boxes.activation import activation_boxes
-    from cimbench.methods.compression.exemplars.exemplar import FIELDS, HEADER_BYTES
+    from cimbench.methods.compression.exemplars.exemplar import COLUMNS, HEADER_BYTES
 
     def rows(fields: Any) -> list[dict[str, int]]:
-        return [dict(zip(FIELDS, row, strict=True)) for row in fields.tolist()]
+        return [dict(zip(COLUMNS, row, strict=True)) for row in fields.tolist()]
+
+    def stored(f: dict[str, int]) -> Any:
+        """Which pixels of the small image are stored, (h, w)."""
+        mask = torch.ones(f["small_height"], f["small_width"], dtype=torch.bool)
+        mask[f["hidden_y0"] : f["hidden_y1"], f["hidden_x0"] : f["hidden_x1"]] = False
+        return mask
 
     def pack(images: Any, fields: Any, starts: Any, buffer: Any, row: Any, column: Any, *_: Any, **__: Any) -> None:
         for image, f, start in zip(images, rows(fields), starts.tolist(), strict=True):
             crop = image[:, f["y0"] : f["y0"] + f["crop_height"], f["x0"] : f["x0"] + f["crop_width"]].reshape(-1)
             r, c = row[: f["small_height"]].long(), column[: f["small_width"]].long()
-            body = torch.cat([crop, image[:, r][:, :, c].reshape(-1)])
+            body = torch.cat([crop, image[:, r][:, :, c][:, stored(f)].reshape(-1)])
             buffer[start + HEADER_BYTES : start + HEADER_BYTES + len(body)] = body
 
     def unpack(buffer: Any, fields: Any, starts: Any, images: Any, row: Any, column: Any, *_: Any, **__: Any) -> None:
@@ -59,8 +65,9 @@ def plain_kernels() -> dict[str, Plain]:
             at = start + HEADER_BYTES
             if f["small_height"]:
                 small = buffer[at + f["crop_bytes"] : at + f["crop_bytes"] + f["small_bytes"]]
-                small = small.view(3, f["small_height"], f["small_width"])
-                image[:] = small[:, row.long()][:, :, column.long()]
+                whole = small.new_zeros(3, f["small_height"], f["small_width"])
+                whole[:, stored(f)] = small.view(3, -1)
+                image[:] = whole[:, row.long()][:, :, column.long()]
             crop = buffer[at : at + f["crop_bytes"]].view(3, f["crop_height"], f["crop_width"])
             image[:, f["y0"] : f["y0"] + f["crop_height"], f["x0"] : f["x0"] + f["crop_width"]] = crop
 

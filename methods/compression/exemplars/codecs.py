@@ -1,8 +1,9 @@
-"""How the parts of an exemplar become bytes: as pixels, as JPEG, or as WebP."""
+"""How the parts of an exemplar become bytes: as pixels, or as JPEG, WebP or AVIF without what all pictures share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from io import BytesIO
 
 import numpy as np
@@ -12,14 +13,17 @@ from PIL import Image, features
 from torch import Tensor
 
 from cimbench.datasets.errors import InputError, check_choice
+from cimbench.methods.compression.exemplars.containers import Container, container
 
-CODECS = ("raw", "jpeg", "webp")
-_LONGEST_WEBP_SIDE = 16383
+CODECS = ("raw", "jpeg", "webp", "avif")
+_LONGEST_SIDE = {"jpeg": 65500, "webp": 16383, "avif": 65535}  # that each library takes
+_OPTIONS: dict[str, dict[str, int]] = {"webp": {}, "avif": {"speed": 8, "max_threads": 1}}  # threads are ours
+Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Codec:
-    """name: "raw" (uint8 pixels, exact), "jpeg" or "webp" (both lossy) at a quality of 1 to 100."""
+    """name: "raw" (uint8 pixels, exact), "jpeg", "webp" or "avif" (all lossy) at a quality of 1 to 100."""
 
     name: str = "raw"
     quality: int = 90
@@ -28,60 +32,78 @@ class Codec:
         check_choice("codec", self.name, CODECS)
         if not 1 <= self.quality <= 100:
             raise InputError(f"quality of codec {self.name} is {self.quality}; give 1 to 100")
-        if self.name == "webp" and not features.check("webp"):
-            raise InputError("codec webp is not in this machine's Pillow; install one with WebP, or choose jpeg")
+        if self.name in ("webp", "avif") and not features.check(self.name):
+            kind = {"webp": "WebP", "avif": "AVIF"}[self.name]
+            raise InputError(
+                f"codec {self.name} is not in this machine's Pillow; install one with {kind}, or choose jpeg"
+            )
 
     @property
     def is_raw(self) -> bool:
         """Whether bytes are pixels."""
         return self.name == "raw"
 
-    def encode(self, part: Tensor) -> NDArray[np.uint8]:
+    @cached_property
+    def shared(self) -> bytes:
+        """What a memory of such parts holds once; nothing for pixels."""
+        return b"" if self.is_raw else _container(self).shared
+
+    def encode(self, part: Tensor) -> Bytes:
         """(3, h, w) uint8 on the CPU -> (n,); an empty part gives no bytes."""
         if part.numel() == 0:
             return np.empty(0, dtype=np.uint8)
-        if self.name == "raw":
+        if self.is_raw:
             return part.contiguous().numpy().reshape(-1)
-        if self.name == "jpeg":
-            from torchvision.io import encode_jpeg
-
-            encoded: NDArray[np.uint8] = encode_jpeg(part.contiguous(), self.quality).numpy()
-            return encoded
-        if max(part.shape[1:]) > _LONGEST_WEBP_SIDE:
+        height, width = part.shape[1:]
+        if max(height, width) > _LONGEST_SIDE[self.name]:
             raise InputError(
-                f"a part of {part.shape[1]} x {part.shape[2]} pixels: WebP takes sides up to {_LONGEST_WEBP_SIDE}; "
-                "use jpeg"
+                f"a part of {height} x {width} pixels: {self.name} takes sides up to {_LONGEST_SIDE[self.name]}; "
+                "reduce the images first, or use raw bytes"
             )
-        file = BytesIO()
-        Image.fromarray(part.permute(1, 2, 0).contiguous().numpy()).save(file, "WEBP", quality=self.quality)
-        return np.frombuffer(file.getvalue(), dtype=np.uint8)
+        return np.frombuffer(_container(self).stripped(_picture(self, part), height, width), dtype=np.uint8)
 
-    def decode(self, content: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-        """(n,) -> (3, height, width); InputError where the bytes are not a picture of that size."""
+    def picture(self, content: Bytes, height: int, width: int) -> bytes:
+        """The ordinary picture, a file's content, whose own bytes are `content`."""
+        return _container(self).restored(content.tobytes(), height, width)
+
+    def decode(self, content: Bytes, height: int, width: int) -> Bytes:
+        """(n,) -> (3, height, width); InputError where the bytes are not a picture."""
+        if self.is_raw:
+            return content.reshape(3, height, width)
         try:
-            part = self._decoded(content, height, width)
+            return self._pixels(self.picture(content, height, width))
         except (RuntimeError, OSError, ValueError) as error:
             raise InputError(
                 f"{len(content)} bytes are no {self.name} picture ({error}); the memory is damaged"
             ) from error
-        if part.shape != (3, height, width):
-            raise InputError(
-                f"a {self.name} picture has {part.shape[1]} x {part.shape[2]} pixels, its header says "
-                f"{height} x {width}; the memory is damaged"
-            )
-        return part
 
-    def _decoded(self, content: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-        if self.name == "raw":
-            return content.reshape(3, height, width)
+    def _pixels(self, picture: bytes) -> Bytes:
         if self.name == "jpeg":
             from torchvision.io import ImageReadMode, decode_jpeg
 
-            picture: Tensor = decode_jpeg(torch.from_numpy(content.copy()), mode=ImageReadMode.RGB)
-            pixels: NDArray[np.uint8] = picture.numpy()
+            content = torch.frombuffer(bytearray(picture), dtype=torch.uint8)
+            pixels: Bytes = decode_jpeg(content, mode=ImageReadMode.RGB).numpy()
             return pixels
-        with Image.open(BytesIO(content.tobytes()), formats=["WEBP"]) as image:
+        with Image.open(BytesIO(picture), formats=[self.name.upper()]) as image:
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+
+
+def _picture(codec: Codec, part: Tensor) -> bytes:
+    """(3, h, w) uint8 on the CPU as an ordinary picture."""
+    if codec.name == "jpeg":
+        from torchvision.io import encode_jpeg
+
+        encoded: Bytes = encode_jpeg(part.contiguous(), codec.quality).numpy()
+        return encoded.tobytes()
+    file = BytesIO()
+    pixels = part.permute(1, 2, 0).contiguous().numpy()
+    Image.fromarray(pixels).save(file, codec.name.upper(), quality=codec.quality, **_OPTIONS[codec.name])
+    return file.getvalue()
+
+
+@lru_cache(maxsize=128)
+def _container(codec: Codec) -> Container:
+    return container(codec.name, _picture(codec, torch.full((3, 8, 8), 128, dtype=torch.uint8)))
 
 
 RAW = Codec()

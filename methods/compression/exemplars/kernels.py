@@ -14,12 +14,12 @@ import triton.language as tl
 from torch import Tensor
 
 from cimbench.datasets.stream.feed import sent
-from cimbench.methods.compression.exemplars.exemplar import FIELDS, HEADER_BYTES, Headers
+from cimbench.methods.compression.exemplars.exemplar import COLUMNS, FIELDS, HEADER_BYTES, HIDDEN, Headers
 from cimbench.methods.compression.exemplars.resampling import nearest_index
 
 _COLUMNS = 128
 _ROWS = 8
-FIELD_COUNT = tl.constexpr(len(FIELDS))
+FIELD_COUNT = tl.constexpr(len(COLUMNS))
 HEADER = tl.constexpr(HEADER_BYTES)
 CROP_HEIGHT = tl.constexpr(FIELDS.index("crop_height"))
 CROP_WIDTH = tl.constexpr(FIELDS.index("crop_width"))
@@ -28,6 +28,26 @@ SMALL_WIDTH = tl.constexpr(FIELDS.index("small_width"))
 CROP_BYTES = tl.constexpr(FIELDS.index("crop_bytes"))
 X0 = tl.constexpr(FIELDS.index("x0"))
 Y0 = tl.constexpr(FIELDS.index("y0"))
+HIDDEN_X0 = tl.constexpr(COLUMNS.index(HIDDEN[0]))
+
+
+@triton.jit
+def hidden_rectangle(header):  # type: ignore[no-untyped-def]
+    """x0, y0, x1, y1 of the pixels of the small image that are not stored."""
+    x0 = tl.load(header + HIDDEN_X0).to(tl.int32)
+    y0 = tl.load(header + HIDDEN_X0 + 1).to(tl.int32)
+    x1 = tl.load(header + HIDDEN_X0 + 2).to(tl.int32)
+    y1 = tl.load(header + HIDDEN_X0 + 3).to(tl.int32)
+    return x0, y0, x1, y1
+
+
+@triton.jit
+def place_in_plane(row, column, width, x0, y0, x1, y1):  # type: ignore[no-untyped-def]
+    """Where a pixel of the small image is stored: row by row, less the hidden ones before it."""
+    gap = x1 - x0
+    above = tl.minimum(tl.maximum(row - y0, 0), y1 - y0) * gap
+    beside = tl.where((row >= y0) & (row < y1) & (column >= x1), gap, 0)
+    return row * width + column - above - beside
 
 
 @triton.jit
@@ -55,15 +75,19 @@ def pack_kernel(  # type: ignore[no-untyped-def]
         tl.store(body + line * width + column, pixel, mask=inside)
     height = tl.load(header + SMALL_HEIGHT).to(tl.int32)
     width = tl.load(header + SMALL_WIDTH).to(tl.int32)
+    x0, y0, x1, y1 = hidden_rectangle(header)
     rows = tl.maximum(height, 1)
-    row = tl.load(row_index + line % rows, mask=line < 3 * height, other=0)
-    start = source + (line // rows) * stride_plane + row * stride_row
+    plane, here = line // rows, line % rows
+    row = tl.load(row_index + here, mask=line < 3 * height, other=0)
+    start = source + plane * stride_plane + row * stride_row
+    target = body + crop_bytes + plane * (height * width - (y1 - y0) * (x1 - x0))
     for left in range(0, width, block_columns):
         column = left + tl.arange(0, block_columns)[None, :]
-        inside = (line < 3 * height) & (column < width)
+        hidden = (here >= y0) & (here < y1) & (column >= x0) & (column < x1)
+        wanted = (line < 3 * height) & (column < width) & ~hidden
         picked = tl.load(column_index + column, mask=column < width, other=0)
-        pixel = tl.load(start + picked * stride_column, mask=inside, other=0)
-        tl.store(body + crop_bytes + line * width + column, pixel, mask=inside)
+        pixel = tl.load(start + picked * stride_column, mask=wanted, other=0)
+        tl.store(target + place_in_plane(here, column, width, x0, y0, x1, y1), pixel, mask=wanted)
 
 
 @triton.jit
@@ -94,13 +118,16 @@ def unpack_kernel(  # type: ignore[no-untyped-def]
     crop = buffer + tl.load(starts + image) + HEADER
     small = crop + tl.load(header + CROP_BYTES)
     row = tl.load(row_index + y, mask=line < 3 * image_height, other=0)
+    hidden_x0, hidden_y0, hidden_x1, hidden_y1 = hidden_rectangle(header)
+    stored = small_height * small_width - (hidden_y1 - hidden_y0) * (hidden_x1 - hidden_x0)
     for left in range(0, image_width, block_columns):
         x = left + tl.arange(0, block_columns)[None, :]
         wanted = (line < 3 * image_height) & (x < image_width)
         inside = (y >= y0) & (y < y0 + crop_height) & (x >= x0) & (x < x0 + crop_width)
         column = tl.load(column_index + x, mask=x < image_width, other=0)
         kept = tl.load(crop + (plane * crop_height + y - y0) * crop_width + x - x0, mask=wanted & inside, other=0)
-        rest = tl.load(small + (plane * small_height + row) * small_width + column, mask=wanted & ~inside, other=0)
+        at = place_in_plane(row, column, small_width, hidden_x0, hidden_y0, hidden_x1, hidden_y1)
+        rest = tl.load(small + plane * stored + at, mask=wanted & ~inside, other=0)
         pixel = tl.where(inside, kept, rest)
         tl.store(images + (image * 3 * image_height + line) * image_width + x, pixel, mask=wanted)
 

@@ -23,13 +23,16 @@ from cimbench.datasets.errors import InputError
 from cimbench.datasets.images.image_store import ImageStore
 from cimbench.methods.compression.acceleration import has_kernels
 from cimbench.methods.compression.exemplars.exemplar import (
+    COLUMNS,
     FIELDS,
     HEADER_BYTES,
+    HIDDEN,
     LONGEST_SIDE,
     Format,
     Headers,
     headers_for,
 )
+from cimbench.methods.compression.exemplars.hidden import flattened
 from cimbench.methods.compression.exemplars.resampling import enlarge_into, shrink_into
 
 Bytes = NDArray[np.uint8]
@@ -51,7 +54,7 @@ def pack(images: Tensor, boxes: Tensor, labels: Tensor, form: Format) -> Packed:
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
         raise InputError(f"images are {images.dtype} {tuple(images.shape)}; give (B, 3, H, W) uint8")
     boxes = boxes.to(images.device)
-    sizes = torch.tensor(images.shape[-2:], device=images.device).expand(len(images), 2)
+    sizes = torch.tensor(images.shape[-2:]).expand(len(images), 2)
     _check(sizes, boxes, labels)
     headers = headers_for(sizes, boxes, labels, form)
     if _on_kernels(images.device, form):
@@ -129,7 +132,7 @@ def _check(sizes: Tensor, boxes: Tensor, labels: Tensor) -> None:
 
 
 def _named(row: list[int]) -> dict[str, int]:
-    return dict(zip(FIELDS, row, strict=True))
+    return dict(zip(COLUMNS, row, strict=True))
 
 
 def _packed_on_kernels(groups: Iterable[tuple[Tensor, Tensor]], headers: Headers) -> Packed:
@@ -155,42 +158,71 @@ def _packed_raw(images: list[Bytes], headers: Headers, form: Format) -> Packed:
     table, front = headers.table.tolist(), headers.to_bytes().cpu().numpy()
 
     def write(i: int) -> None:
-        out = target[starts[i] : starts[i + 1]]
+        out, header = target[starts[i] : starts[i + 1]], _named(table[i])
         out[:HEADER_BYTES] = front[i]
-        crop, small = _parts(out[HEADER_BYTES:], _named(table[i]))
-        x0, y0, x1, y1 = table[i][6:10]
+        crop, planes = _parts(out[HEADER_BYTES:], header)
         if crop.size:
-            shrink_into(images[i][:, y0:y1, x0:x1], crop, form.resampling)
-        if small.size:
-            shrink_into(images[i], small, form.resampling)
+            shrink_into(_inside(images[i], header), crop, form.resampling)
+        if planes.size:
+            whole = np.empty((3, header["small_height"], header["small_width"]), dtype=np.uint8)
+            shrink_into(images[i], whole, form.resampling)
+            for stored, shown in _read_regions(planes, whole, header):
+                stored[:] = shown
 
     _each(write, len(images), form)
     return Packed(torch.from_numpy(target), headers)
 
 
+def _inside(image: Bytes, header: dict[str, int]) -> Bytes:
+    """The pixels (3, h, w) of the image that lie in the box."""
+    return image[:, header["y0"] : header["y1"], header["x0"] : header["x1"]]
+
+
 def _parts(body: Bytes, header: dict[str, int]) -> tuple[Bytes, Bytes]:
-    """The crop (3, h, w) and the small image (3, h, w) in an exemplar's raw bytes after its header."""
+    """The crop (3, h, w) and what is stored of the small image (3, n) in an exemplar's raw bytes after its header."""
     end = header["crop_bytes"]
     crop = body[:end].reshape(3, header["crop_height"], header["crop_width"])
-    return crop, body[end : end + header["small_bytes"]].reshape(3, header["small_height"], header["small_width"])
+    return crop, body[end : end + header["small_bytes"]].reshape(3, -1)
+
+
+def _read_regions(planes: Bytes, small: Bytes, header: dict[str, int]) -> list[tuple[Bytes, Bytes]]:
+    """Regions of what is stored of a small image (3, n), each beside the same region of the image (3, h, w).
+
+    A plane is stored row by row; in rows that the box hides in part, the hidden pixels are left out.
+    """
+    height, width = small.shape[1:]
+    x0, y0, x1, y1 = (header[name] for name in HIDDEN)
+    if x0 == x1:
+        return [(planes.reshape(3, height, width), small)]
+    rest = width - (x1 - x0)
+    first, last = y0 * width, y0 * width + (y1 - y0) * rest
+    between = planes[:, first:last].reshape(3, y1 - y0, rest)
+    return [
+        (planes[:, :first].reshape(3, y0, width), small[:, :y0]),
+        (between[:, :, :x0], small[:, y0:y1, :x0]),
+        (between[:, :, x0:], small[:, y0:y1, x1:]),
+        (planes[:, last:].reshape(3, height - y1, width), small[:, y1:]),
+    ]
 
 
 def _packed_coded(images: list[Bytes], headers: Headers, form: Format) -> Packed:
     table = headers.table.tolist()
     parts: list[tuple[Bytes, Bytes]] = [(np.empty(0, np.uint8),) * 2] * len(images)
 
-    def shrunk(pixels: Bytes, height: int, width: int) -> Tensor:
+    def shrunk(pixels: Bytes, height: int, width: int) -> Bytes:
         part = np.empty((3, height, width), dtype=np.uint8)
         if part.size:
             shrink_into(pixels, part, form.resampling)
-        return torch.from_numpy(part)
+        return part
 
     def encode(i: int) -> None:
         header = _named(table[i])
-        inside = images[i][:, header["y0"] : header["y1"], header["x0"] : header["x1"]]
-        crop = shrunk(inside, header["crop_height"], header["crop_width"])
+        crop = shrunk(_inside(images[i], header), header["crop_height"], header["crop_width"])
         small = shrunk(images[i], header["small_height"], header["small_width"])
-        parts[i] = form.codec.encode(crop), form.codec.encode(small)
+        x0, y0, x1, y1 = (header[name] for name in HIDDEN)
+        if x0 < x1:
+            small = flattened(small, (x0, y0, x1, y1), form.codec.name)
+        parts[i] = form.codec.encode(torch.from_numpy(crop)), form.codec.encode(torch.from_numpy(small))
 
     _each(encode, len(images), form)
     coded = headers.table.cpu().clone()
@@ -207,19 +239,22 @@ def _packed_coded(images: list[Bytes], headers: Headers, form: Format) -> Packed
 def _read(buffer: Bytes, start: int, header: dict[str, int], form: Format, image: Bytes) -> None:
     """Decode the exemplar at `start` into `image` (3, H, W)."""
     body = buffer[start + HEADER_BYTES : start + HEADER_BYTES + header["crop_bytes"] + header["small_bytes"]]
+    small_size, crop_size = ((header[f"{part}_height"], header[f"{part}_width"]) for part in ("small", "crop"))
     if form.codec.is_raw:
-        crop, small = _parts(body, header)
+        crop, planes = _parts(body, header)
+        small = np.empty((3, *small_size), dtype=np.uint8)
+        if planes.size:
+            for stored, shown in _read_regions(planes, small, header):
+                shown[:] = stored
     else:
         end = header["crop_bytes"]
         empty = np.empty((3, 0, 0), np.uint8)
-        crop = form.codec.decode(body[:end], header["crop_height"], header["crop_width"]) if end else empty
-        rest = body[end:]
-        small = form.codec.decode(rest, header["small_height"], header["small_width"]) if len(rest) else empty
+        crop = form.codec.decode(body[:end], *crop_size) if end else empty
+        small = form.codec.decode(body[end:], *small_size) if len(body) > end else empty
     if small.size:
         enlarge_into(small, image, form.resampling)
     if crop.size:
-        inside = image[:, header["y0"] : header["y1"], header["x0"] : header["x1"]]
-        enlarge_into(crop, inside, form.resampling)
+        enlarge_into(crop, _inside(image, header), form.resampling)
 
 
 def _each(work: Callable[[int], None], count: int, form: Format) -> None:

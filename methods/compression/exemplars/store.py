@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,8 +17,10 @@ from cimbench.datasets.errors import InputError
 from cimbench.datasets.images.image_store import ImageStore, groups_of_one_size, resized
 from cimbench.datasets.stream.feed import sent
 from cimbench.methods.compression.exemplars.codecs import Codec
-from cimbench.methods.compression.exemplars.exemplar import HEADER_BYTES, Format, Headers, check_headers
+from cimbench.methods.compression.exemplars.exemplar import HEADER_BYTES, Format, Headers, read_headers
 from cimbench.methods.compression.exemplars.packing import Packed, unpack
+
+_FORMAT = 2  # 1: hidden pixels were stored, and every picture with its own tables
 
 
 @dataclass(frozen=True)
@@ -60,20 +63,24 @@ class ExemplarStore:
         if len(self) and int(self.lengths.min()) < HEADER_BYTES:
             raise InputError(f"an exemplar of {int(self.lengths.min())} bytes has no header; the memory is damaged")
         fronts = self.starts[:-1, None] + torch.arange(HEADER_BYTES)
-        headers = Headers.from_bytes(self.buffer[fronts.to(self.buffer.device)].cpu())
+        headers = read_headers(self.buffer[fronts.to(self.buffer.device)].cpu(), self.format)
         if not torch.equal(headers.lengths, self.lengths):
             index = int((headers.lengths != self.lengths).long().argmax())
             raise InputError(
                 f"exemplar {index} has {int(self.lengths[index])} bytes, its header says "
                 f"{int(headers.lengths[index])}; the memory is damaged"
             )
-        check_headers(headers, self.format)
         return headers
 
     @property
     def labels(self) -> Tensor:
         """(n,) int64, from the exemplars' own headers."""
         return self.headers.field("label")
+
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes that the memory holds once for all exemplars: what their codec's pictures have in common."""
+        return len(self.format.codec.shared)
 
     def content(self, index: int) -> Tensor:
         """The bytes of one exemplar."""
@@ -115,16 +122,18 @@ class ExemplarStore:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over bytes, lengths and format."""
+        """sha256 over bytes, lengths, format and what is shared."""
         sha = hashlib.sha256(repr(self.format).encode())
+        sha.update(self.format.codec.shared)
         for part in (self.lengths, self.buffer):
             sha.update(part.cpu().contiguous().numpy().data)
         return sha.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write the store with its format and digest as one file, atomically."""
-        arrays = {"buffer": self.buffer.cpu().numpy(), "lengths": self.lengths.numpy()}
-        save_arrays(path, arrays, {"format": asdict(self.format), "digest": self.digest})
+        shared = np.frombuffer(self.format.codec.shared, dtype=np.uint8)
+        arrays = {"buffer": self.buffer.cpu().numpy(), "lengths": self.lengths.numpy(), "shared": shared}
+        save_arrays(path, arrays, {"format": asdict(self.format), "version": _FORMAT, "digest": self.digest})
 
     @classmethod
     def load(cls, path: Path) -> ExemplarStore:
@@ -133,8 +142,19 @@ class ExemplarStore:
         form = description.get("format")
         if form is None or not {"buffer", "lengths"} <= arrays.keys():
             raise InputError(f"{path}: holds no exemplars; name a file that ExemplarStore.save wrote")
+        if description.get("version", 1) != _FORMAT:
+            raise InputError(
+                f"{path}: exemplars in format {description.get('version', 1)}; they are read in format {_FORMAT}: make "
+                "them anew with cimbench run"
+            )
         buffer, lengths = (torch.from_numpy(arrays[name]) for name in ("buffer", "lengths"))
         store = cls(buffer, lengths, Format(**{**form, "codec": Codec(**form["codec"])}))
+        shared, mine = arrays["shared"].tobytes(), store.format.codec.shared
+        if shared != mine:
+            raise InputError(
+                f"{path}: what {store.format.codec.name} pictures share has {len(mine)} bytes by this machine's "
+                f"library, {len(shared)} in the file, or others; read it with the library that wrote it"
+            )
         if store.digest != description["digest"]:
             raise InputError(f"{path}: content does not match its digest; it was altered: make it again")
         return store
