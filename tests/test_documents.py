@@ -146,6 +146,22 @@ def test_the_two_units_side_by_side_are_the_measured_ones() -> None:
         assert numbers == [*measured(raw, compressor), *measured("embedded-coded", compressor)]
 
 
+def test_the_documents_say_what_the_format_saves() -> None:
+    rows = {
+        row["bytes"]: row
+        for row in table_rows(committed("results/compression/part-bytes.md"))
+        if "tiny" in row["pictures"]
+    }
+    raw, jpeg = (
+        [f"{float(rows[name][column]):.2f}" for column in ("with waste", "as stored")]
+        for name in ("raw", "jpeg, quality 90")
+    )
+    findings = " ".join(FINDINGS.split())
+    assert f"took {raw[0]} of the raw bytes of the whole and {jpeg[0]} of its JPEG bytes" in findings
+    assert f"now they take {raw[1]} and {jpeg[1]}" in findings
+    assert f"{jpeg[0]} of the whole picture's JPEG bytes, now {jpeg[1]}" in " ".join(committed("README.md").split())
+
+
 def test_the_documents_say_what_bytes_were_measured() -> None:
     rows = {
         (row["box"], row["way"], float(row["eta"])): row

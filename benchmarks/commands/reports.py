@@ -28,7 +28,7 @@ def show(suite: Suite, _arguments: argparse.Namespace) -> str:
     from cimbench.benchmarks.report.tables import caption, footnotes, formatted, reading_table
 
     records, absent = measured(suite)
-    table = reading_table(records).drop(columns=["forgetting (%)", "spent", "per class", "model (kB)"])
+    table = reading_table(records).drop(columns=["forgetting (%)", "spent", "filled (%)", "per class", "model (kB)"])
     print(f"\n{formatted(table, 'simple')}\n\n{caption(records)}")
     for note in footnotes(records, absent):
         print(f"- {note}")

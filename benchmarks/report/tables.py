@@ -69,6 +69,7 @@ def numbers_table(records: Sequence[Record], metrics: Sequence[str] = ()) -> pd.
                 "unit": last[0]["unit"],
                 "budget": last[0]["budget"],
                 "spent": float(np.mean([account["spent"] for account in last])),
+                "fill_rate": fill_rate(last),
                 "bytes_held": float(np.mean([account["bytes_held"] for account in last])),
                 "exemplars": float(np.mean([sum(account["exemplars"]) for account in last])),
                 "model_bytes": float(np.mean([record.phases[-1].model_bytes for record in members])),
@@ -77,6 +78,11 @@ def numbers_table(records: Sequence[Record], metrics: Sequence[str] = ()) -> pd.
             }
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def fill_rate(accounts: Sequence[Mapping[str, float]]) -> float:
+    """Mean share of what the memory may hold that it holds; the rest is too little for a next exemplar."""
+    return float(np.mean([account["spent"] / max(account["limit"], 1e-9) for account in accounts]))
 
 
 def _seconds(record: Record) -> float:
@@ -107,6 +113,7 @@ def reading_table(records: Sequence[Record], metrics: Sequence[str] = ()) -> pd.
                     "forgetting (%)": spread([each["forgetting"] for each in values]).text(1, 100),
                     "budget": "none" if without_memory else _amount(last[0]["budget"], last[0]["unit"]),
                     "spent": "none" if without_memory else _amount(_mean(last, "spent"), last[0]["unit"]),
+                    "filled (%)": "-" if without_memory else f"{100 * fill_rate(last):.1f}",
                     "bytes held (kB)": f"{_mean(last, 'bytes_held') / 1e3:.1f}",
                     "exemplars": spread([float(sum(a["exemplars"])) for a in last]).text(1),
                     "per class": f"{np.mean([sum(a['exemplars']) for a in last]) / classes:.1f}",

@@ -20,7 +20,8 @@ from cimbench.datasets.images.image_store import ImageStore
 from cimbench.datasets.randomness import generator
 from cimbench.methods.compression.compressor import Compressor, compressed
 from cimbench.methods.compression.exemplars.codecs import RAW, Codec
-from cimbench.methods.compression.exemplars.exemplar import HEADER_BYTES, costs_in_paper_units
+from cimbench.methods.compression.exemplars.exemplar import costs_in_paper_units
+from cimbench.methods.compression.exemplars.packing import stored_parts
 from cimbench.methods.compression.exemplars.store import ExemplarStore
 from cimbench.methods.networks.network import Network
 
@@ -30,16 +31,9 @@ _HELD_OUT = 40  # crops of each photograph, for the compressor that chooses on h
 
 
 def parts(store: ExemplarStore, index: int) -> list[Tensor]:
-    """The crop and the small image that exemplar `index` holds as pixels, each (3, h, w); absent ones left out."""
-    header = store.headers[torch.tensor([index])]
-    body, end = store.content(index)[HEADER_BYTES:], int(header.field("crop_bytes"))
-    found = []
-    for name, content in (("crop", body[:end]), ("small", body[end:])):
-        height, width = int(header.field(f"{name}_height")), int(header.field(f"{name}_width"))
-        if height * width:
-            decoded = store.format.codec.decode(content.numpy(), height, width)
-            found.append(torch.from_numpy(decoded.copy()))
-    return found
+    """The crop and the small image that exemplar `index` holds, each (3, h, w); absent ones left out."""
+    both = stored_parts(store.content(index), store.headers[torch.tensor([index])], store.format)
+    return [part for part in both if part.numel()]
 
 
 def made(name: str) -> Compressor:

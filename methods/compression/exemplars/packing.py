@@ -239,22 +239,38 @@ def _packed_coded(images: list[Bytes], headers: Headers, form: Format) -> Packed
 def _read(buffer: Bytes, start: int, header: dict[str, int], form: Format, image: Bytes) -> None:
     """Decode the exemplar at `start` into `image` (3, H, W)."""
     body = buffer[start + HEADER_BYTES : start + HEADER_BYTES + header["crop_bytes"] + header["small_bytes"]]
-    small_size, crop_size = ((header[f"{part}_height"], header[f"{part}_width"]) for part in ("small", "crop"))
-    if form.codec.is_raw:
-        crop, planes = _parts(body, header)
-        small = np.empty((3, *small_size), dtype=np.uint8)
-        if planes.size:
-            for stored, shown in _read_regions(planes, small, header):
-                shown[:] = stored
-    else:
-        end = header["crop_bytes"]
-        empty = np.empty((3, 0, 0), np.uint8)
-        crop = form.codec.decode(body[:end], *crop_size) if end else empty
-        small = form.codec.decode(body[end:], *small_size) if len(body) > end else empty
+    crop, small = _decoded(body, header, form)
     if small.size:
         enlarge_into(small, image, form.resampling)
     if crop.size:
         enlarge_into(crop, _inside(image, header), form.resampling)
+
+
+def _decoded(body: Bytes, header: dict[str, int], form: Format) -> tuple[Bytes, Bytes]:
+    """The crop and the small image, (3, h, w) each, empty where absent; hidden pixels are any numbers."""
+    crop_size, small_size = ((header[f"{part}_height"], header[f"{part}_width"]) for part in ("crop", "small"))
+    if not form.codec.is_raw:
+        end, empty = header["crop_bytes"], np.empty((3, 0, 0), np.uint8)
+        crop = form.codec.decode(body[:end], *crop_size) if end else empty
+        return crop, form.codec.decode(body[end:], *small_size) if len(body) > end else empty
+    crop, planes = _parts(body, header)
+    small = np.empty((3, *small_size), dtype=np.uint8)
+    if planes.size:
+        for stored, shown in _read_regions(planes, small, header):
+            shown[:] = stored
+    return crop, small
+
+
+def stored_parts(content: Tensor, headers: Headers, form: Format) -> tuple[Tensor, Tensor]:
+    """Crop and small image of one exemplar, (3, h, w) each, empty where absent; pixels that are not stored are white.
+
+    content: its bytes. headers: its own.
+    """
+    header = _named(headers.table[0].tolist())
+    crop, small = (part.copy() for part in _decoded(content[HEADER_BYTES:].cpu().numpy(), header, form))
+    x0, y0, x1, y1 = (header[name] for name in HIDDEN)
+    small[:, y0:y1, x0:x1] = 255
+    return torch.from_numpy(crop), torch.from_numpy(small)
 
 
 def _each(work: Callable[[int], None], count: int, form: Format) -> None:
