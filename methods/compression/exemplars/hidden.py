@@ -68,24 +68,29 @@ def flattened(small: Pixels, hidden: tuple[int, int, int, int], codec: str) -> P
     """A copy of the (3, h, w) small image whose hidden XYXY rectangle takes next to nothing when it is coded.
 
     Within each block that the codec transforms, hidden pixels have the mean colour of those that are read; a block
-    without any has the colour of the one before it, so that no difference is coded. At least one pixel must be read.
+    without any has the colour of the one before it, of those around the rectangle, so that no difference is coded. At
+    least one pixel must be read.
     """
-    height, width = small.shape[1:]
-    block = _BLOCKS.get(codec, max(height, width))
-    down, across = -(-height // block), -(-width // block)
-    left, top, right, bottom = hidden
-    read = np.zeros((down * block, across * block))
-    read[:height, :width] = 1
-    read[top:bottom, left:right] = 0
-    seen = np.zeros((3, *read.shape))
-    seen[:, :height, :width] = small
-    seen *= read
-    count = read.reshape(down, block, across, block).sum((1, 3)).reshape(-1)
-    total = seen.reshape(3, down, block, across, block).sum((2, 4)).reshape(3, -1)
-    known = np.flatnonzero(count)
-    before = known[np.searchsorted(known, np.arange(len(count)), side="right").clip(min=1) - 1]
-    colours = np.rint(total[:, before] / count[before]).astype(np.uint8).reshape(3, down, across)
-    flat = colours.repeat(block, 1).repeat(block, 2)
+    x0, y0, x1, y1 = hidden
+    block = _BLOCKS.get(codec, max(small.shape))
+    rows, columns = _blocks(small.shape[1], y0, y1, block), _blocks(small.shape[2], x0, x1, block)
+    top, left = int(rows[0, 0]), int(columns[0, 0])
     filled = small.copy()
-    filled[:, top:bottom, left:right] = flat[:, top:bottom, left:right]
+    filled[:, y0:y1, x0:x1] = 0
+    around = filled[:, top : int(rows[1, -1]), left : int(columns[1, -1])]
+    sums = np.add.reduceat(around, rows[0] - top, axis=1, dtype=np.uint32)
+    sums = np.add.reduceat(sums, columns[0] - left, axis=2).reshape(3, -1)
+    read = np.outer(rows[1] - rows[0], columns[1] - columns[0]) - np.outer(rows[2], columns[2])
+    known = np.flatnonzero(read)
+    before = known[np.maximum(np.searchsorted(known, np.arange(read.size), side="right") - 1, 0)]
+    colours = np.rint(sums[:, before] / read.ravel()[before]).astype(np.uint8).reshape(3, *read.shape)
+    filled[:, y0:y1, x0:x1] = colours.repeat(rows[2], 1).repeat(columns[2], 2)
     return filled
+
+
+@lru_cache(maxsize=4096)
+def _blocks(side: int, low: int, high: int, block: int) -> NDArray[np.intp]:
+    """(3, n): first and end of each block of the side that holds pixels low - 1 to high, and how many are hidden."""
+    first = np.arange(max(0, low - 1) // block * block, min(side, high + 1), block)
+    end = np.minimum(first + block, side)
+    return np.stack([first, end, np.maximum(0, np.minimum(end, high) - np.maximum(first, low))])

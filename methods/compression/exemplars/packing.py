@@ -188,21 +188,24 @@ def _parts(body: Bytes, header: dict[str, int]) -> tuple[Bytes, Bytes]:
 def _read_regions(planes: Bytes, small: Bytes, header: dict[str, int]) -> list[tuple[Bytes, Bytes]]:
     """Regions of what is stored of a small image (3, n), each beside the same region of the image (3, h, w).
 
-    A plane is stored row by row; in rows that the box hides in part, the hidden pixels are left out.
+    A plane is stored row by row without the hidden pixels: what comes before the first of these, what lies between one
+    row of them and the next, and what comes after the last.
     """
-    height, width = small.shape[1:]
-    x0, y0, x1, y1 = (header[name] for name in HIDDEN)
+    x0, x1, whole = header["hidden_x0"], header["hidden_x1"], small.reshape(3, -1)
     if x0 == x1:
-        return [(planes.reshape(3, height, width), small)]
-    rest = width - (x1 - x0)
-    first, last = y0 * width, y0 * width + (y1 - y0) * rest
-    between = planes[:, first:last].reshape(3, y1 - y0, rest)
-    return [
-        (planes[:, :first].reshape(3, y0, width), small[:, :y0]),
-        (between[:, :, :x0], small[:, y0:y1, :x0]),
-        (between[:, :, x0:], small[:, y0:y1, x1:]),
-        (planes[:, last:].reshape(3, height - y1, width), small[:, y1:]),
-    ]
+        return [(planes, whole)]
+    y0, y1 = header["hidden_y0"], header["hidden_y1"]
+    width, rows = small.shape[2], y1 - y0 - 1
+    gap = width - (x1 - x0)
+    first = y0 * width + x0
+    regions = [(planes[:, :first], whole[:, :first])] if first else []
+    if rows and gap:
+        between = whole[:, first + x1 - x0 :][:, : rows * width].reshape(3, rows, width)[:, :, :gap]
+        regions.append((planes[:, first : first + rows * gap].reshape(3, rows, gap), between))
+    last = (y1 - 1) * width + x1
+    if last < whole.shape[1]:
+        regions.append((planes[:, first + rows * gap :], whole[:, last:]))
+    return regions
 
 
 def _packed_coded(images: list[Bytes], headers: Headers, form: Format) -> Packed:
@@ -248,8 +251,9 @@ def _read(buffer: Bytes, start: int, header: dict[str, int], form: Format, image
 
 def _decoded(body: Bytes, header: dict[str, int], form: Format) -> tuple[Bytes, Bytes]:
     """The crop and the small image, (3, h, w) each, empty where absent; hidden pixels are any numbers."""
-    crop_size, small_size = ((header[f"{part}_height"], header[f"{part}_width"]) for part in ("crop", "small"))
+    small_size = header["small_height"], header["small_width"]
     if not form.codec.is_raw:
+        crop_size = header["crop_height"], header["crop_width"]
         end, empty = header["crop_bytes"], np.empty((3, 0, 0), np.uint8)
         crop = form.codec.decode(body[:end], *crop_size) if end else empty
         return crop, form.codec.decode(body[end:], *small_size) if len(body) > end else empty
