@@ -42,6 +42,7 @@ METHODS = Table(
 COMPRESSORS = Table(
     {
         "artifacts_only": "cimbench.methods.compression.artifacts_only:ArtifactsOnly",
+        "avif": "cimbench.methods.compression.avif:Avif",
         "center_box": "cimbench.methods.compression.center_box:CenterBox",
         "cim": "cimbench.methods.compression.cim:CIM",
         "cim_foreground": "cimbench.methods.compression.cim_foreground:CIMForeground",

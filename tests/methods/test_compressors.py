@@ -130,7 +130,7 @@ def test_foreground_shrinks_the_inside_less() -> None:
     assert shown[:, 2:5, 5:9].unique().tolist() == [250]
 
 
-@pytest.mark.parametrize("name", ["jpeg", "webp"])
+@pytest.mark.parametrize("name", ["jpeg", "webp", "avif"])
 def test_codecs_keep_whole_images_coarsely(name: str) -> None:
     ramp = torch.linspace(20, 220, 48)
     image = torch.stack([ramp.expand(40, 48), ramp.flip(0).expand(40, 48), ramp[:40, None].expand(40, 48)])
