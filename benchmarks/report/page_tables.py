@@ -41,7 +41,7 @@ def _table(title: str, frame: pd.DataFrame, words: int, *notes: str) -> Table:
 
 def comparison(records: Sequence[Record]) -> Table:
     """comparison.md with the 95 % intervals of the two headline accuracies beside them."""
-    frame = reading_table(records)
+    frame = reading_table(records).drop(columns="filled (%)")  # on paper there is no room for it
     found: dict[str, list[str]] = {"average_accuracy": [], "last_accuracy": []}
     for members in groups_of_cells(records).values():
         for head in shared_heads(members):

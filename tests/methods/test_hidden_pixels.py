@@ -19,7 +19,7 @@ from cimbench.methods.compression.exemplars.hidden import flattened
 from cimbench.methods.compression.exemplars.packing import pack, reconstructed
 from cimbench.methods.compression.exemplars.store import ExemplarStore
 from tests.conftest import textured_images
-from tests.methods.test_packing import RATIOS, cases, small_side
+from tests.methods.box_cases import RATIOS, cases, small_side
 
 Case = tuple[tuple[int, int], list[int]]
 
