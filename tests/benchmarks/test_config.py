@@ -55,7 +55,6 @@ CASES = [
     ("budget.unit", "bytes", r"budget.unit is 'bytes'; .*raw_bytes"),
     ("budget.quality", 101, r"budget.quality is 101"),
     ("budget.codec", "raw", r"budget.codec is 'raw'; known: avif, jpeg, webp"),
-    ("budget.fill", "everything", r"budget.fill is 'everything'; known: global"),
     ("compressors.full.ratio", 1.0, r"compressors.full.ratio is 1.0; give more than 1"),
     ("compressors.random_box.threshold", 1.0, r"compressors.random_box.threshold is 1.0; give more than 0"),
     ("compressors.center_box.area", 0.0, r"compressors.center_box.area is 0.0; give more than 0, at most 1, or null"),

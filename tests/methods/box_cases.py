@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import strategies as st
+from PIL import Image
 
 RATIOS = st.one_of(st.sampled_from([2.0, 4.0, 9.0, 16.0]), st.floats(1.01, 400))
 SIDES = st.one_of(st.integers(1, 40), st.sampled_from([64, 97, 128]))
@@ -26,3 +28,12 @@ def cases(draw: st.DrawFn) -> tuple[tuple[int, int], list[int]]:
 def small_side(side: int, ratio: float) -> int:
     """CIM: int(side / sqrt(eta)); at least one pixel."""
     return max(1, int(side / ratio**0.5))
+
+
+def read_by_pillow(size: tuple[int, int], small: tuple[int, int], box: list[int]) -> np.ndarray:
+    """(h, w) bool: the pixels of the small image that are seen outside the box when Pillow enlarges it."""
+    numbers = np.arange(small[0] * small[1], dtype=np.int32).reshape(small)
+    shown = np.array(Image.fromarray(numbers, mode="I").resize(size[::-1], Image.Resampling.NEAREST))
+    outside = np.ones(size, dtype=bool)
+    outside[box[1] : box[3], box[0] : box[2]] = False
+    return np.isin(numbers, shown[outside])

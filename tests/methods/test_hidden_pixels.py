@@ -19,18 +19,9 @@ from cimbench.methods.compression.exemplars.hidden import flattened
 from cimbench.methods.compression.exemplars.packing import pack, reconstructed
 from cimbench.methods.compression.exemplars.store import ExemplarStore
 from tests.conftest import textured_images
-from tests.methods.box_cases import RATIOS, cases, small_side
+from tests.methods.box_cases import RATIOS, cases, read_by_pillow, small_side
 
 Case = tuple[tuple[int, int], list[int]]
-
-
-def read_by_pillow(size: tuple[int, int], small: tuple[int, int], box: list[int]) -> np.ndarray:
-    """(h, w) bool: the pixels of the small image that are seen outside the box when Pillow enlarges it."""
-    numbers = np.arange(small[0] * small[1], dtype=np.int32).reshape(small)
-    shown = np.array(Image.fromarray(numbers, mode="I").resize(size[::-1], Image.Resampling.NEAREST))
-    outside = np.ones(size, dtype=bool)
-    outside[box[1] : box[3], box[0] : box[2]] = False
-    return np.isin(numbers, shown[outside])
 
 
 @settings(max_examples=1000, deadline=None)
