@@ -220,7 +220,7 @@ def test_images_without_guidance_are_counted_phase_by_phase() -> None:
 
 
 def test_unknown_units_get_a_suggestion() -> None:
-    with pytest.raises(InputError, match="budget.fill is 'everything'; known: global"):
+    with pytest.raises(InputError, match=r"budget.fill is 'everything'; known: global"):
         BudgetParameters(unit="raw_bytes", exemplars_per_class=2, fill="everything")
     with pytest.raises(InputError, match="did you mean 'raw_bytes'"):
         BudgetParameters(unit="raw_byte", exemplars_per_class=2)
