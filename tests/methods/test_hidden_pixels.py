@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cimbench.methods.compression.exemplars import packing
+from cimbench.methods.compression.exemplars import raw
 from cimbench.methods.compression.exemplars.codecs import Codec
 from cimbench.methods.compression.exemplars.exemplar import Format, costs_in_paper_units
 from cimbench.methods.compression.exemplars.hidden import flattened
@@ -54,7 +54,7 @@ class Garbage:
 @pytest.fixture(scope="module")
 def garbage() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packing, "np", Garbage())
+        patch.setattr(raw, "np", Garbage())
         yield
 
 

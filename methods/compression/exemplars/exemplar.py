@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -89,6 +90,13 @@ class Headers:
         split = (self.table[:, : len(FIELDS), None] >> shifts).to(torch.uint8)
         count = len(_SHORT)
         return torch.cat([split[:, :count, :2].flatten(1), split[:, count:].flatten(1)], 1)
+
+
+class Packed(NamedTuple):
+    """buffer: (n,) uint8, exemplar after exemplar. headers: of each."""
+
+    buffer: Tensor
+    headers: Headers
 
 
 def headers_for(sizes: Tensor, boxes: Tensor, labels: Tensor, form: Format) -> Headers:

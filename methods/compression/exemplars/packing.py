@@ -1,7 +1,8 @@
 """Images to the bytes of their exemplars, and back, in batches.
 
 Raw parts are bound by memory: every byte is read once and written once, straight into its place in the buffer. On a CPU
-each image is a handful of array copies; on a GPU one kernel does the batch (kernels.py).
+each image is a handful of array copies, and small images are resampled many at once; on a GPU one kernel does the
+batch (kernels.py).
 Large arrays are NumPy's, which asks for large pages: fresh memory then costs a third of what torch's does on a CPU.
 Coded parts are bound by their codec, which runs on the CPU, on torch's threads.
 """
@@ -9,41 +10,40 @@ Coded parts are bound by their codec, which runs on the CPU, on torch's threads.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from cimbench.datasets.errors import InputError
 from cimbench.datasets.images.image_store import ImageStore
 from cimbench.methods.compression.acceleration import has_kernels
 from cimbench.methods.compression.exemplars.exemplar import (
-    COLUMNS,
     FIELDS,
     HEADER_BYTES,
     HIDDEN,
     LONGEST_SIDE,
     Format,
     Headers,
+    Packed,
     headers_for,
 )
 from cimbench.methods.compression.exemplars.hidden import flattened
+from cimbench.methods.compression.exemplars.raw import (
+    Bytes,
+    inside,
+    named,
+    packed_raw,
+    raw_parts,
+    read_raw,
+    read_regions,
+)
 from cimbench.methods.compression.exemplars.resampling import enlarge_into, shrink_into
 
-Bytes = NDArray[np.uint8]
 _NUMBERS = 2**32  # that a header's longer fields tell apart
-
-
-class Packed(NamedTuple):
-    """buffer: (n,) uint8, exemplar after exemplar. headers: of each."""
-
-    buffer: Tensor
-    headers: Headers
 
 
 def pack(images: Tensor, boxes: Tensor, labels: Tensor, form: Format) -> Packed:
@@ -59,7 +59,7 @@ def pack(images: Tensor, boxes: Tensor, labels: Tensor, form: Format) -> Packed:
     headers = headers_for(sizes, boxes, labels, form)
     if _on_kernels(images.device, form):
         return _packed_on_kernels([(torch.arange(len(images), device=images.device), images)], headers)
-    return _packed_on_host(list(images.cpu().numpy()), headers, form, images.device)
+    return _packed_on_host(images.cpu().numpy(), headers, form, images.device)
 
 
 def pack_store(images: ImageStore, boxes: Tensor, form: Format, device: torch.device) -> Packed:
@@ -93,7 +93,10 @@ def unpack(buffer: Tensor, starts: Tensor, headers: Headers, form: Format) -> Te
         starts = headers.starts[:-1]
     source, targets = buffer.cpu().numpy(), np.empty((len(headers), 3, height, width), dtype=np.uint8)
     begins, table = starts.tolist(), headers.table.tolist()
-    _each(lambda i: _read(source, begins[i], _named(table[i]), form, targets[i]), len(begins), form)
+    if form.codec.is_raw:
+        read_raw(source, begins, table, form, targets)
+    else:
+        _each(lambda i: _read_coded(source, begins[i], named(table[i]), form, targets[i]), len(begins), form)
     return torch.from_numpy(targets).to(buffer.device)
 
 
@@ -131,10 +134,6 @@ def _check(sizes: Tensor, boxes: Tensor, labels: Tensor) -> None:
         )
 
 
-def _named(row: list[int]) -> dict[str, int]:
-    return dict(zip(COLUMNS, row, strict=True))
-
-
 def _packed_on_kernels(groups: Iterable[tuple[Tensor, Tensor]], headers: Headers) -> Packed:
     """Indices and images (B, 3, H, W) of each size, all into one buffer on their device."""
     from cimbench.methods.compression.exemplars import kernels
@@ -146,69 +145,13 @@ def _packed_on_kernels(groups: Iterable[tuple[Tensor, Tensor]], headers: Headers
     return Packed(buffer, headers)
 
 
-def _packed_on_host(images: list[Bytes], headers: Headers, form: Format, device: torch.device) -> Packed:
-    """Images (3, H, W), each of its header's size."""
-    packed = _packed_raw(images, headers, form) if form.codec.is_raw else _packed_coded(images, headers, form)
+def _packed_on_host(images: Sequence[Bytes] | Bytes, headers: Headers, form: Format, device: torch.device) -> Packed:
+    """Images (3, H, W), each of its header's size; as one array where they are of one size."""
+    packed = packed_raw(images, headers, form) if form.codec.is_raw else _packed_coded(images, headers, form)
     return Packed(packed.buffer.to(device), Headers(packed.headers.table.to(device)))
 
 
-def _packed_raw(images: list[Bytes], headers: Headers, form: Format) -> Packed:
-    starts = headers.starts.tolist()
-    target = np.empty(starts[-1], dtype=np.uint8)
-    table, front = headers.table.tolist(), headers.to_bytes().cpu().numpy()
-
-    def write(i: int) -> None:
-        out, header = target[starts[i] : starts[i + 1]], _named(table[i])
-        out[:HEADER_BYTES] = front[i]
-        crop, planes = _parts(out[HEADER_BYTES:], header)
-        if crop.size:
-            shrink_into(_inside(images[i], header), crop, form.resampling)
-        if planes.size:
-            whole = np.empty((3, header["small_height"], header["small_width"]), dtype=np.uint8)
-            shrink_into(images[i], whole, form.resampling)
-            for stored, shown in _read_regions(planes, whole, header):
-                stored[:] = shown
-
-    _each(write, len(images), form)
-    return Packed(torch.from_numpy(target), headers)
-
-
-def _inside(image: Bytes, header: dict[str, int]) -> Bytes:
-    """The pixels (3, h, w) of the image that lie in the box."""
-    return image[:, header["y0"] : header["y1"], header["x0"] : header["x1"]]
-
-
-def _parts(body: Bytes, header: dict[str, int]) -> tuple[Bytes, Bytes]:
-    """The crop (3, h, w) and what is stored of the small image (3, n) in an exemplar's raw bytes after its header."""
-    end = header["crop_bytes"]
-    crop = body[:end].reshape(3, header["crop_height"], header["crop_width"])
-    return crop, body[end : end + header["small_bytes"]].reshape(3, -1)
-
-
-def _read_regions(planes: Bytes, small: Bytes, header: dict[str, int]) -> list[tuple[Bytes, Bytes]]:
-    """Regions of what is stored of a small image (3, n), each beside the same region of the image (3, h, w).
-
-    A plane is stored row by row without the hidden pixels: what comes before the first of these, what lies between one
-    row of them and the next, and what comes after the last.
-    """
-    x0, x1, whole = header["hidden_x0"], header["hidden_x1"], small.reshape(3, -1)
-    if x0 == x1:
-        return [(planes, whole)]
-    y0, y1 = header["hidden_y0"], header["hidden_y1"]
-    width, rows = small.shape[2], y1 - y0 - 1
-    gap = width - (x1 - x0)
-    first = y0 * width + x0
-    regions = [(planes[:, :first], whole[:, :first])] if first else []
-    if rows and gap:
-        between = whole[:, first + x1 - x0 :][:, : rows * width].reshape(3, rows, width)[:, :, :gap]
-        regions.append((planes[:, first : first + rows * gap].reshape(3, rows, gap), between))
-    last = (y1 - 1) * width + x1
-    if last < whole.shape[1]:
-        regions.append((planes[:, first + rows * gap :], whole[:, last:]))
-    return regions
-
-
-def _packed_coded(images: list[Bytes], headers: Headers, form: Format) -> Packed:
+def _packed_coded(images: Sequence[Bytes] | Bytes, headers: Headers, form: Format) -> Packed:
     table = headers.table.tolist()
     parts: list[tuple[Bytes, Bytes]] = [(np.empty(0, np.uint8),) * 2] * len(images)
 
@@ -219,8 +162,8 @@ def _packed_coded(images: list[Bytes], headers: Headers, form: Format) -> Packed
         return part
 
     def encode(i: int) -> None:
-        header = _named(table[i])
-        crop = shrunk(_inside(images[i], header), header["crop_height"], header["crop_width"])
+        header = named(table[i])
+        crop = shrunk(inside(images[i], header), header["crop_height"], header["crop_width"])
         small = shrunk(images[i], header["small_height"], header["small_width"])
         x0, y0, x1, y1 = (header[name] for name in HIDDEN)
         if x0 < x1:
@@ -239,30 +182,24 @@ def _packed_coded(images: list[Bytes], headers: Headers, form: Format) -> Packed
     return Packed(buffer, headers)
 
 
-def _read(buffer: Bytes, start: int, header: dict[str, int], form: Format, image: Bytes) -> None:
+def _read_coded(buffer: Bytes, start: int, header: dict[str, int], form: Format, image: Bytes) -> None:
     """Decode the exemplar at `start` into `image` (3, H, W)."""
-    body = buffer[start + HEADER_BYTES : start + HEADER_BYTES + header["crop_bytes"] + header["small_bytes"]]
-    crop, small = _decoded(body, header, form)
+    crop, small = _decoded(buffer[start + HEADER_BYTES :], header, form)
     if small.size:
         enlarge_into(small, image, form.resampling)
     if crop.size:
-        enlarge_into(crop, _inside(image, header), form.resampling)
+        enlarge_into(crop, inside(image, header), form.resampling)
 
 
 def _decoded(body: Bytes, header: dict[str, int], form: Format) -> tuple[Bytes, Bytes]:
-    """The crop and the small image, (3, h, w) each, empty where absent; hidden pixels are any numbers."""
-    small_size = header["small_height"], header["small_width"]
-    if not form.codec.is_raw:
-        crop_size = header["crop_height"], header["crop_width"]
-        end, empty = header["crop_bytes"], np.empty((3, 0, 0), np.uint8)
-        crop = form.codec.decode(body[:end], *crop_size) if end else empty
-        return crop, form.codec.decode(body[end:], *small_size) if len(body) > end else empty
-    crop, planes = _parts(body, header)
-    small = np.empty((3, *small_size), dtype=np.uint8)
-    if planes.size:
-        for stored, shown in _read_regions(planes, small, header):
-            shown[:] = stored
-    return crop, small
+    """The coded crop and small image, (3, h, w) each, empty where absent."""
+    end, empty = header["crop_bytes"], np.empty((3, 0, 0), np.uint8)
+    crop, small = body[:end], body[end : end + header["small_bytes"]]
+    decode = form.codec.decode
+    return (
+        decode(crop, header["crop_height"], header["crop_width"]) if len(crop) else empty,
+        decode(small, header["small_height"], header["small_width"]) if len(small) else empty,
+    )
 
 
 def stored_parts(content: Tensor, headers: Headers, form: Format) -> tuple[Tensor, Tensor]:
@@ -270,11 +207,16 @@ def stored_parts(content: Tensor, headers: Headers, form: Format) -> tuple[Tenso
 
     content: its bytes. headers: its own.
     """
-    header = _named(headers.table[0].tolist())
-    crop, small = (part.copy() for part in _decoded(content[HEADER_BYTES:].cpu().numpy(), header, form))
-    x0, y0, x1, y1 = (header[name] for name in HIDDEN)
-    small[:, y0:y1, x0:x1] = 255
-    return torch.from_numpy(crop), torch.from_numpy(small)
+    header, body = named(headers.table[0].tolist()), content[HEADER_BYTES:].cpu().numpy()
+    if not form.codec.is_raw:
+        crop, small = (torch.from_numpy(part.copy()) for part in _decoded(body, header, form))
+        return crop, small
+    own, planes = raw_parts(body, header)
+    white = np.full((3, header["small_height"], header["small_width"]), 255, dtype=np.uint8)
+    if planes.size:
+        for stored, shown in read_regions(planes, white, header):
+            shown[:] = stored
+    return torch.from_numpy(own.copy()), torch.from_numpy(white)
 
 
 def _each(work: Callable[[int], None], count: int, form: Format) -> None:

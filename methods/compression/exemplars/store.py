@@ -17,8 +17,8 @@ from cimbench.datasets.errors import InputError
 from cimbench.datasets.images.image_store import ImageStore, groups_of_one_size, resized
 from cimbench.datasets.stream.feed import sent
 from cimbench.methods.compression.exemplars.codecs import Codec
-from cimbench.methods.compression.exemplars.exemplar import HEADER_BYTES, Format, Headers, read_headers
-from cimbench.methods.compression.exemplars.packing import Packed, unpack
+from cimbench.methods.compression.exemplars.exemplar import HEADER_BYTES, Format, Headers, Packed, read_headers
+from cimbench.methods.compression.exemplars.packing import unpack
 
 _FORMAT = 2  # 1: hidden pixels were stored, and every picture with its own tables
 
