@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from cimbench.datasets.errors import InputError
 from cimbench.methods.compression.exemplars import raw
 from cimbench.methods.compression.exemplars.codecs import Codec
 from cimbench.methods.compression.exemplars.exemplar import Format, costs_in_paper_units
@@ -142,3 +143,17 @@ def test_a_hidden_part_costs_nearly_nothing_when_coded(name: str) -> None:
     boxes = torch.tensor([[[0, 0, 0, 0]], [[0, 0, 128, 256]]])
     whole, half = (int(pack(noise, box, torch.tensor([0]), form).headers.field("small_bytes")) for box in boxes)
     assert half < 0.53 * whole
+
+
+def test_a_part_that_is_none_is_told() -> None:
+    codec = Codec(name="avif")
+    for part in (torch.zeros(3, 8, 8), torch.full((3, 8, 8), float("nan")), torch.zeros(1, 8, 8, dtype=torch.uint8)):
+        with pytest.raises(InputError, match=r"a part is torch.* 8, 8\); give \(3, h, w\) uint8"):
+            codec.encode(part)
+    for name in ("raw", "jpeg", "webp", "avif"):
+        with pytest.raises(InputError, match=f"0 bytes are no {name} picture of 8 x 9 pixels"):
+            Codec(name=name).decode(np.empty(0, dtype=np.uint8), 8, 9)
+    with pytest.raises(InputError, match="7 bytes are no raw picture of 1 x 2 pixels"):
+        Codec().decode(np.zeros(7, dtype=np.uint8), 1, 2)
+    with pytest.raises(InputError, match="all 4 x 8 pixels of a small image are hidden"):
+        flattened(np.zeros((3, 8, 4), dtype=np.uint8), (0, 0, 4, 8), "jpeg")

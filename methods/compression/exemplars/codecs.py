@@ -49,7 +49,9 @@ class Codec:
         return b"" if self.is_raw else _container(self).shared
 
     def encode(self, part: Tensor) -> Bytes:
-        """(3, h, w) uint8 on the CPU -> (n,); an empty part gives no bytes."""
+        """(3, h, w) uint8 on the CPU -> (n,); an empty part gives no bytes. InputError for other pixels."""
+        if part.dtype != torch.uint8 or part.ndim != 3 or len(part) != 3:
+            raise InputError(f"a part is {part.dtype} {tuple(part.shape)}; give (3, h, w) uint8")
         if part.numel() == 0:
             return np.empty(0, dtype=np.uint8)
         if self.is_raw:
@@ -68,6 +70,10 @@ class Codec:
 
     def decode(self, content: Bytes, height: int, width: int) -> Bytes:
         """(n,) -> (3, height, width); InputError where the bytes are not a picture."""
+        if len(content) == 0 or (self.is_raw and len(content) != 3 * height * width):
+            raise InputError(
+                f"{len(content)} bytes are no {self.name} picture of {height} x {width} pixels; the memory is damaged"
+            )
         if self.is_raw:
             return content.reshape(3, height, width)
         try:

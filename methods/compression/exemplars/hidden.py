@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cimbench.datasets.errors import InputError
 from cimbench.methods.compression.exemplars.resampling import nearest_index
 
 _ROUNDING = 1e-3  # of a pixel: torch computes places in single precision
@@ -69,9 +70,11 @@ def flattened(small: Pixels, hidden: tuple[int, int, int, int], codec: str) -> P
 
     Within each block that the codec transforms, hidden pixels have the mean colour of those that are read; a block
     without any has the colour of the one before it, of those around the rectangle, so that no difference is coded. At
-    least one pixel must be read.
+    least one pixel must be read, or InputError is raised.
     """
     x0, y0, x1, y1 = hidden
+    if (x1 - x0) * (y1 - y0) == small[0].size:
+        raise InputError(f"all {x1 - x0} x {y1 - y0} pixels of a small image are hidden: it is not to be stored")
     block = _BLOCKS.get(codec, max(small.shape))
     rows, columns = _blocks(small.shape[1], y0, y1, block), _blocks(small.shape[2], x0, x1, block)
     top, left = int(rows[0, 0]), int(columns[0, 0])

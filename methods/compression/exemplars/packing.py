@@ -205,6 +205,8 @@ def _decoded(body: Bytes, header: dict[str, int], form: Format) -> tuple[Bytes, 
 def stored_parts(content: Tensor, headers: Headers, form: Format) -> tuple[Tensor, Tensor]:
     """Crop and small image of one exemplar, (3, h, w) each, empty where absent; pixels that are not stored are white.
 
+    Of a coded small image, hidden pixels have the colour they are stored with.
+
     content: its bytes. headers: its own.
     """
     header, body = named(headers.table[0].tolist()), content[HEADER_BYTES:].cpu().numpy()
